@@ -1,0 +1,236 @@
+"""What an admin may set for each kind of run: one pydantic model a kind, with bounds, help and the paper's values."""
+
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LARGE = 1_000_000_000  # parameters from which the paper's own values are the defaults (its smallest model had 1.3e9)
+TINY = 50_000_000  # parameters under which a model wants the learning rates of a from-scratch model
+
+
+class RunKind(StrEnum):
+    sft = "sft"
+    reward_model = "reward_model"
+    ppo = "ppo"
+    sampling = "sampling"
+
+
+def setting(default: Any, description: str, *, paper: str, **bounds: Any) -> Any:
+    """A field of a config: its default (the paper's where it gives one), its line of help, and what the paper says."""
+    return Field(default=default, description=description, json_schema_extra={"paper": paper}, **bounds)
+
+
+class RunConfig(BaseModel):
+    """What every kind of run has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = setting(1, "Same seed, same data, same machine: same result.", paper="REC", ge=0, le=2**31 - 1)
+    max_prompt_tokens: int = setting(
+        1000, "Longer prompts are left out and counted.", paper="1,000 (App. C)", ge=1, le=131_072
+    )
+    max_completion_tokens: int = setting(
+        1000, "Longest completion, its end token not counted.", paper="1,000 (App. C)", ge=1, le=131_072
+    )
+    threads: int = setting(0, "CPU threads; 0 uses all.", paper="REC", ge=0, le=1024)
+
+
+class TrainingConfig(RunConfig):
+    """What every run that changes weights has."""
+
+    learning_rate: float = setting(1e-5, "Peak learning rate of AdamW.", paper="per size, App. C", gt=0, le=1)
+    batch_size: int = setting(32, "Examples in one optimizer step.", paper="per stage, App. C", ge=1, le=65_536)
+    micro_batch_size: int = setting(
+        8, "Examples in memory at once; smaller needs less memory and changes no result.", paper="REC", ge=1, le=65_536
+    )
+    lora_rank: int = setting(
+        0, "Rank of low-rank adapters, merged when saved; 0 trains every weight.", paper="every weight", ge=0, le=1024
+    )
+    weight_decay: float = setting(0.0, "AdamW's weight decay.", paper="not given", ge=0, le=1)
+    adam_eps: float = setting(1e-8, "AdamW's epsilon.", paper="not given", gt=0, le=1e-2)
+    max_grad_norm: float = setting(1.0, "Longest gradient let through; 0 never clips.", paper="not given", ge=0, le=1e6)
+    precision: Literal["fp32", "bf16"] = setting(
+        "fp32", "Arithmetic of the forward pass; bf16 takes effect on a GPU only.", paper="fp16, fp32 master (App. C)"
+    )
+    checkpoint_every: int = setting(
+        50, "Steps between checkpoints, from which a killed run goes on.", paper="REC", ge=1, le=1_000_000
+    )
+
+    @model_validator(mode="after")
+    def _micro_batch_fits(self) -> Self:
+        if self.micro_batch_size > self.batch_size:
+            raise ValueError(f"micro_batch_size {self.micro_batch_size} is larger than batch_size {self.batch_size}")
+        return self
+
+
+class SftConfig(TrainingConfig):
+    """Supervised fine-tuning on demonstrations. Learning rate: cosine to 10 % of the peak, no warmup (App. C.1)."""
+
+    learning_rate: float = setting(9.65e-6, "Peak learning rate.", paper="9.65e-6 (1.3B, 6B; C.1)", gt=0, le=1)
+    batch_size: int = setting(32, "Demonstrations in one step.", paper="32 (1.3B, 6B; C.1)", ge=1, le=65_536)
+    epochs: int = setting(
+        16, "Times through the demonstrations.", paper="16 (C.1); 2 to start PPO (C.3)", ge=1, le=1000
+    )
+    dropout: float = setting(
+        0.2, "Dropout on what attention and MLP add to the residual stream.", paper="0.2 (C.1)", ge=0, lt=1
+    )
+    pretraining_mix: float = setting(
+        0.0,
+        "Share of plain text in each batch and in the loss.",
+        paper="0.1 for the policy PPO starts from (C.3)",
+        ge=0,
+        le=0.9,
+    )
+    evaluation_prompts: int = setting(
+        32, "Validation prompts answered each epoch for the reward score.", paper="REC", ge=1, le=10_000
+    )
+
+
+class RewardModelConfig(TrainingConfig):
+    """Reward model on rankings. Learning rate: cosine to 10 % of the peak (App. C.2)."""
+
+    learning_rate: float = setting(9e-6, "Peak learning rate.", paper="9e-6 (C.2)", gt=0, le=1)
+    batch_size: int = setting(
+        64, "Prompts in one step, each with all its pairs.", paper="64 prompts (C.2)", ge=1, le=65_536
+    )
+    epochs: int = setting(1, "Times through the rankings; more overfits fast.", paper="1 (C.2)", ge=1, le=100)
+
+
+class PpoConfig(TrainingConfig):
+    """PPO against the reward model, with plain text in the same gradient when ptx_coefficient is above 0."""
+
+    learning_rate: float = setting(
+        5e-6, "Policy's learning rate, constant after warmup.", paper="2.55e-6 to 2.55e-5 tried (E.9)", gt=0, le=1
+    )
+    adam_eps: float = setting(1e-5, "AdamW's epsilon.", paper="not given; 1e-5 in Ziegler's code", gt=0, le=1e-2)
+    batch_size: int = setting(512, "Episodes sampled in one iteration.", paper="512 (C.4)", ge=1, le=65_536)
+    minibatch_size: int = setting(64, "Episodes in one optimizer step.", paper="64 (C.4)", ge=1, le=65_536)
+    episodes: int = setting(256_000, "Episodes in all.", paper="256,000 (C.4)", ge=1, le=100_000_000)
+    inner_epochs: int = setting(1, "Times through each iteration's episodes.", paper="1 (C.4)", ge=1, le=100)
+    value_learning_rate: float = setting(9e-6, "Value network's learning rate.", paper="9e-6 (C.4)", gt=0, le=1)
+    warmup_iterations: int = setting(
+        10, "Iterations in which learning rates rise from a tenth of their peak.", paper="10 (C.4)", ge=0, le=100_000
+    )
+    kl_coefficient: float = setting(
+        0.02, "Penalty for moving away from the initial policy.", paper="0.02 (C.4)", ge=0, le=100
+    )
+    kl_controller: Literal["fixed", "adaptive"] = setting(
+        "fixed", "Whether the penalty stays or follows kl_target.", paper="fixed (C.4)"
+    )
+    kl_target: float = setting(
+        6.0, "KL in nats an episode that the adaptive penalty steers to.", paper="6 in Ziegler", gt=0, le=1000
+    )
+    kl_horizon: int = setting(
+        10_000, "Episodes over which the adaptive penalty reacts.", paper="10,000 in Ziegler", ge=1, le=100_000_000
+    )
+    kl_estimator: Literal["k1", "k2", "k3"] = setting(
+        "k1", "Estimate of the KL that is penalised at each token.", paper="k1 (3.5)"
+    )
+    kl_stop: float = setting(
+        0.0, "Stops the run when the KL in nats an episode passes this; 0 never.", paper="REC", ge=0, le=10_000
+    )
+    ptx_coefficient: float = setting(
+        27.8, "Weight of the plain-text gradient; 0 is plain PPO.", paper="27.8 (C.4)", ge=0, le=10_000
+    )
+    ptx_ratio: float = setting(8, "Plain-text examples for each episode.", paper="8 (C.4)", gt=0, le=1000)
+    ptx_tokens: int = setting(256, "Longest plain-text example.", paper="not given", ge=8, le=131_072)
+    clip_range: float = setting(0.2, "Clip of the policy's probability ratio.", paper="0.2 (C.4)", gt=0, le=10)
+    value_clip: float = setting(0.2, "Clip of the value's change.", paper="not given; 0.2 in Ziegler", gt=0, le=1000)
+    value_coefficient: float = setting(
+        0.1, "Weight of the value loss.", paper="not given; 0.1 in Ziegler", ge=0, le=100
+    )
+    gamma: float = setting(1.0, "Discount.", paper="1 (C.4)", gt=0, le=1)
+    gae_lambda: float = setting(0.95, "Lambda of the advantage estimate.", paper="0.95 in Stiennon", ge=0, le=1)
+    whiten_advantages: bool = setting(
+        True, "Advantages to mean 0 and variance 1 over the batch.", paper="not given; on in Ziegler"
+    )
+    whiten_rewards: bool = setting(
+        False, "Rewards to variance 1 over the batch, their mean kept.", paper="not given; on in Ziegler"
+    )
+    ema: float = setting(
+        0.992,
+        "Decay of the moving average of the policy's weights, an iteration; 0 keeps none.",
+        paper="0.992 (C.4)",
+        ge=0,
+        lt=1,
+    )
+    temperature: float = setting(1.0, "Sampling temperature of the episodes.", paper="1 (C.4)", gt=0, le=10)
+    missing_eos_penalty: float = setting(
+        1.0,
+        "Taken off the reward of an episode that does not end by itself.",
+        paper="not given; Ziegler sets -1",
+        ge=0,
+        le=1000,
+    )
+    evaluate_every: int = setting(
+        10, "Iterations between looks at the validation prompts.", paper="REC", ge=1, le=1_000_000
+    )
+    evaluation_prompts: int = setting(32, "Validation prompts in each look.", paper="REC", ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        if self.batch_size % self.minibatch_size:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of minibatch_size {self.minibatch_size}")
+        if self.micro_batch_size > self.minibatch_size:
+            raise ValueError(
+                f"micro_batch_size {self.micro_batch_size} is larger than minibatch_size {self.minibatch_size}"
+            )
+        if self.episodes < self.batch_size:
+            raise ValueError(f"episodes {self.episodes} are fewer than one batch_size {self.batch_size}")
+        return self
+
+
+class SamplingConfig(RunConfig):
+    """K completions for each prompt, to be ranked."""
+
+    completions_per_prompt: int = setting(
+        4, "K: completions sampled for each prompt.", paper="4 to 9 (3.5)", ge=1, le=9
+    )
+    prompts: int = setting(100, "Prompts to sample for.", paper="REC", ge=1, le=1_000_000)
+    batch_size: int = setting(32, "Completions sampled side by side.", paper="REC", ge=1, le=4096)
+    temperature: float = setting(1.0, "Sampling temperature.", paper="not given", gt=0, le=10)
+    top_p: float = setting(1.0, "Samples from the likeliest tokens of this total mass.", paper="not given", gt=0, le=1)
+
+
+CONFIGS: dict[RunKind, type[RunConfig]] = {
+    RunKind.sft: SftConfig,
+    RunKind.reward_model: RewardModelConfig,
+    RunKind.ppo: PpoConfig,
+    RunKind.sampling: SamplingConfig,
+}
+
+_TINY_LENGTHS = {"max_prompt_tokens": 128, "max_completion_tokens": 96}
+_SMALL_LENGTHS = {"max_prompt_tokens": 384, "max_completion_tokens": 192}
+
+# The paper's text gradient is weighed against a policy gradient at a model that has converged on its pretraining
+# text. A model of a few million parameters has not, its text gradient is far larger, and 27.8 would be pretraining.
+_TINY: dict[RunKind, dict[str, Any]] = {
+    RunKind.sft: {"epochs": 4, "learning_rate": 5e-4, "batch_size": 16, "micro_batch_size": 16, "dropout": 0.1},
+    RunKind.reward_model: {"learning_rate": 2e-4, "batch_size": 16, "micro_batch_size": 8},
+    RunKind.ppo: {
+        "episodes": 1920, "batch_size": 48, "minibatch_size": 24, "micro_batch_size": 24, "inner_epochs": 2,
+        "learning_rate": 3e-5, "value_learning_rate": 1e-4, "warmup_iterations": 2, "kl_coefficient": 0.05,
+        "ptx_coefficient": 1.0, "ptx_ratio": 1, "ptx_tokens": 128, "ema": 0.9, "checkpoint_every": 5, "evaluate_every": 10,
+    },
+    RunKind.sampling: {},
+}  # fmt: skip
+_SMALL: dict[RunKind, dict[str, Any]] = {
+    RunKind.sft: {"epochs": 3, "learning_rate": 2e-5, "batch_size": 16, "micro_batch_size": 4, "dropout": 0.1},
+    RunKind.reward_model: {"learning_rate": 1e-5, "batch_size": 16, "micro_batch_size": 2},
+    RunKind.ppo: {
+        "episodes": 6400, "batch_size": 64, "minibatch_size": 32, "micro_batch_size": 8, "inner_epochs": 2,
+        "learning_rate": 3e-6, "value_learning_rate": 9e-6, "warmup_iterations": 5, "kl_coefficient": 0.05,
+        "ptx_coefficient": 1.0, "ptx_ratio": 1, "ptx_tokens": 256, "ema": 0.95, "checkpoint_every": 5, "evaluate_every": 10,
+    },
+    RunKind.sampling: {},
+}  # fmt: skip
+
+
+def defaults_for(kind: RunKind, n_parameters: int) -> RunConfig:
+    """The values to start from for a model of this size: the paper's from 1e9 parameters, scaled ones below."""
+    if n_parameters >= LARGE:
+        return CONFIGS[kind]()
+    if n_parameters >= TINY:
+        return CONFIGS[kind](**_SMALL_LENGTHS, **_SMALL[kind])
+    return CONFIGS[kind](**_TINY_LENGTHS, **_TINY[kind])
