@@ -1,0 +1,60 @@
+"""Every setting of the installation, read from TOUCHSTONE_* environment variables and an optional file."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One installation's settings. Nothing here has a secret default: secrets are generated in the state folder."""
+
+    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", env_file=".env", extra="ignore")
+
+    state_dir: Path = Field(Path("var"), description="The one folder that holds all state of a single machine.")
+    database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in the state folder by default.")
+    redis_url: str | None = Field(None, description="Queue; an embedded Redis on a socket in the state folder by default.")
+    artefacts_url: str | None = Field(None, description="fsspec URL of models and snapshots; a folder by default.")
+    host: str = Field("127.0.0.1", description="Address the web process listens on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on.")
+    public_url: str | None = Field(None, description="Address people reach it by, when behind a proxy.")
+    secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
+    session_days: int = Field(14, ge=1, description="Days until a sign-in must be renewed.")
+    sign_in_link_hours: int = Field(72, ge=1, description="Hours a one-time sign-in link works.")
+    lease_minutes: int = Field(30, ge=1, description="Minutes an assignment stays with a labeler who is silent.")
+    heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says that its run is alive.")
+    stale_after_seconds: float = Field(30.0, gt=0, description="Silence after which a run is handed to another worker.")
+    sweep_seconds: float = Field(10.0, gt=0, description="How often stale and lost runs are looked for.")
+    upload_mib: int = Field(64, ge=1, description="Largest upload accepted, in MiB.")
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.state_dir / 'touchstone.db'}"
+
+    @property
+    def redis_socket(self) -> Path:
+        return self.state_dir / "redis.sock"
+
+    @property
+    def redis(self) -> str:
+        return self.redis_url or f"redis+socket://{self.redis_socket}"
+
+    @property
+    def artefacts(self) -> str:
+        return self.artefacts_url or str(self.state_dir / "artefacts")
+
+    @property
+    def address(self) -> str:
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The process's settings, read once. Tests clear the cache with `get_settings.cache_clear()`."""
+    return Settings()

@@ -1,0 +1,67 @@
+"""The queue carries ids and nudges only: the rows are the truth. Sent after commit, never after a rollback."""
+
+import logging
+import uuid
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from app.core.config import get_settings
+
+logger = logging.getLogger(__name__)
+
+
+class JobName(StrEnum):
+    """Celery task names, as the worker registers them."""
+
+    run = "touchstone.run"
+    add_model = "touchstone.add_model"
+    sweep = "touchstone.sweep"
+
+
+@lru_cache
+def get_celery() -> Celery:
+    """The Celery application, shared by producer (web) and consumer (workers.celery_app)."""
+    settings = get_settings()
+    celery = Celery("touchstone", broker=settings.redis)
+    celery.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,  # the row, not the message, is what recovers a lost run
+        worker_prefetch_multiplier=1,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5, "max_retries": 1},
+        task_default_queue="touchstone",
+        worker_hijack_root_logger=False,
+        timezone="UTC",
+    )
+    return celery
+
+
+def _send(name: JobName, argument: str) -> None:
+    try:
+        get_celery().send_task(name.value, args=[argument], retry=False)
+    except (OperationalError, OSError) as error:
+        # The row is queued; the sweep sends it again when Redis is back.
+        logger.warning("queue not reachable, %s(%s) waits for the sweep: %s", name, argument, error)
+
+
+def enqueue(session: Session, name: JobName, row_id: uuid.UUID) -> None:
+    """Nudge a worker about a row once this transaction is committed; says nothing after a rollback."""
+    pending: list[tuple[JobName, str]] = session.info.setdefault("nudges", [])
+    pending.append((name, str(row_id)))
+
+
+@event.listens_for(Session, "after_commit")
+def _after_commit(session: Session) -> None:
+    for name, argument in session.info.pop("nudges", []):
+        _send(name, argument)
+
+
+@event.listens_for(Session, "after_rollback")
+def _after_rollback(session: Session, *_: Any) -> None:
+    session.info.pop("nudges", None)

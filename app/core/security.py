@@ -1,0 +1,76 @@
+"""Passwords, tokens, response headers and the refusal of cross-site requests."""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
+
+_hasher = PasswordHasher()
+_NO_ONE = _hasher.hash(secrets.token_hex(16))  # verified for unknown addresses, so that time tells nothing
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def hash_password(password: str) -> str:
+    return _hasher.hash(password)
+
+
+def password_matches(password: str, hashed: str | None) -> bool:
+    """Whether `password` is the one hashed; takes as long when there is no hash to compare with."""
+    try:
+        return _hasher.verify(hashed or _NO_ONE, password) and hashed is not None
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """What the database keeps of a token. Tokens are random, so a plain SHA-256 suffices."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def is_cross_site(request: Request) -> bool:
+    """Whether a browser says that another site made this unsafe request (as Datasette's csrf.py decides it)."""
+    if request.method in SAFE_METHODS:
+        return False
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    origin = request.headers.get("origin")
+    # Without either header it is no browser: scripts carry no ambient cookie of a person.
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+
+
+async def guard(request: Request, call_next: Next) -> Response:
+    """Middleware: refuse cross-site writes, put the security headers on every answer."""
+    if is_cross_site(request):
+        response: Response = PlainTextResponse("This request came from another site and was refused.", 403)
+    else:
+        response = await call_next(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if not request.url.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response

@@ -1,0 +1,106 @@
+"""Artefacts (snapshots, checkpoints, models) under one fsspec URL: written beside, then renamed into place."""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+
+from app.core.config import get_settings
+from app.core.errors import DomainError, NotFound
+
+
+class StorageFull(DomainError):
+    title = "The artefact store could not take the file"
+
+
+class Artefacts:
+    """One store. Keys are relative paths such as `models/<id>`; a key is never taken from a person's input."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        self.fs, self.root = fsspec.core.url_to_fs(url)
+        self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
+        self.cache = cache
+
+    def _path(self, key: str) -> str:
+        parts = Path(key).parts
+        if not key or Path(key).is_absolute() or ".." in parts:
+            raise ValueError(f"not a key: {key!r}")
+        return f"{self.root.rstrip('/')}/{key}"
+
+    def exists(self, key: str) -> bool:
+        return bool(self.fs.exists(self._path(key)))
+
+    @contextmanager
+    def writing(self, key: str) -> Iterator[BinaryIO]:
+        """A binary file that appears under `key` whole or not at all."""
+        path = self._path(key)
+        beside = f"{path}.{uuid.uuid4().hex}.part"
+        self.fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        try:
+            with self.fs.open(beside, "wb") as file:
+                yield file
+            self.fs.mv(beside, path)
+        except BaseException as error:
+            if self.fs.exists(beside):
+                self.fs.rm(beside)
+            if isinstance(error, OSError):
+                raise StorageFull(f"Writing {key} failed: {error}.", mend="Free space in the artefact store.") from error
+            raise
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[BinaryIO]:
+        if not self.exists(key):
+            raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
+        with self.fs.open(self._path(key), "rb") as file:
+            yield file
+
+    def size(self, key: str) -> int:
+        return int(self.fs.size(self._path(key)))
+
+    def put_folder(self, key: str, folder: Path) -> None:
+        """Store `folder` whole under `key`. A folder already there is left: keys are written once."""
+        if self.exists(key):
+            return
+        path = self._path(key)
+        if self.is_local:
+            beside = Path(f"{path}.{uuid.uuid4().hex}.part")
+            shutil.copytree(folder, beside)
+            beside.rename(path)
+            return
+        self.fs.put(f"{folder}/", f"{path}/", recursive=True)
+
+    def folder(self, key: str) -> Path:
+        """A local folder with the contents of `key`: the folder itself, or a copy fetched once."""
+        if not self.exists(key):
+            raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
+        if self.is_local:
+            return Path(self._path(key))
+        local = self.cache / key
+        if not local.exists():
+            beside = local.with_name(f"{local.name}.{uuid.uuid4().hex}.part")
+            self.fs.get(f"{self._path(key)}/", f"{beside}/", recursive=True)
+            beside.rename(local)
+        return local
+
+    def working_folder(self, key: str) -> Path:
+        """A local folder to work in (checkpoints): inside the store when it is local, else in the cache."""
+        folder = Path(self._path(key)) if self.is_local else self.cache / key
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def remove(self, key: str) -> None:
+        if self.exists(key):
+            self.fs.rm(self._path(key), recursive=True)
+
+
+@lru_cache
+def get_artefacts() -> Artefacts:
+    settings = get_settings()
+    if settings.artefacts_url is None:
+        (settings.state_dir / "artefacts").mkdir(parents=True, exist_ok=True)
+    return Artefacts(settings.artefacts, cache=settings.state_dir / "cache")

@@ -1,0 +1,177 @@
+"""Batches, items, leases, and what labelers submitted. Nothing submitted is ever overwritten."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.accounts.models import Group
+from app.core.db import Base, Identified, text_enum
+
+
+class BatchKind(StrEnum):
+    demonstration = "demonstration"
+    ranking = "ranking"
+    evaluation = "evaluation"
+    screening = "screening"
+
+
+class BatchState(StrEnum):
+    open = "open"
+    paused = "paused"
+    closed = "closed"
+
+
+class AssignmentState(StrEnum):
+    leased = "leased"
+    submitted = "submitted"
+    skipped = "skipped"
+    expired = "expired"
+
+
+class Batch(Identified, Base):
+    """A set of items to label under one set of rules."""
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        Index(None, "project_id", "state", "priority"),
+        CheckConstraint("overlap >= 1", name="overlap_positive"),
+    )
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    round_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("round.id"))
+    run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"), unique=True)  # the sampling run it came from
+    name: Mapped[str]
+    kind: Mapped[BatchKind] = mapped_column(text_enum(BatchKind))
+    guidelines_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("guidelines.id"))
+    rating_schema_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("rating_schema.id"))
+    overlap: Mapped[int] = mapped_column(default=1)  # labelers per item
+    gold_share: Mapped[float] = mapped_column(default=0.0)
+    calibration_share: Mapped[float] = mapped_column(default=0.0)
+    group: Mapped[Group | None] = mapped_column("labeler_group", text_enum(Group))  # none: everyone
+    priority: Mapped[int] = mapped_column(default=0)  # higher comes first
+    state: Mapped[BatchState] = mapped_column(text_enum(BatchState), default=BatchState.open)
+
+
+class Item(Identified, Base):
+    """One prompt of a batch. `taken` counts places held or used; the database refuses more than `wanted`."""
+
+    __tablename__ = "item"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "prompt_id"),
+        Index(None, "batch_id", "position"),
+        CheckConstraint("taken >= 0", name="taken_not_negative"),
+    )
+
+    batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("batch.id", ondelete="CASCADE"))
+    prompt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("prompt.id"), index=True)
+    position: Mapped[int]
+    wanted: Mapped[int] = mapped_column(default=1)  # judgments wanted
+    taken: Mapped[int] = mapped_column(default=0)  # leases running + judgments got
+    got: Mapped[int] = mapped_column(default=0)  # judgments got
+    gold: Mapped[dict[str, Any] | None]  # the expected answer, if this is a gold item
+
+
+class Completion(Identified, Base):
+    """A model's text for a prompt (or a person's, where `person_id` says who)."""
+
+    __tablename__ = "completion"
+    __table_args__ = (UniqueConstraint("run_id", "model_id", "prompt_id", "number"), Index(None, "prompt_id"))
+
+    prompt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("prompt.id"))
+    model_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("model.id"))
+    person_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"))
+    number: Mapped[int] = mapped_column(default=0)  # among the completions of this prompt by this model in this run
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # temperature, top_p, ...
+    text: Mapped[str]
+    tokens: Mapped[int] = mapped_column(default=0)
+    finish_reason: Mapped[str] = mapped_column(default="stop")
+    mean_logprob: Mapped[float | None]
+
+
+class ItemCompletion(Base):
+    __tablename__ = "item_completion"
+
+    item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    completion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("completion.id"), primary_key=True)
+    position: Mapped[int]
+
+
+class Assignment(Identified, Base):
+    """One labeler's lease on one item."""
+
+    __tablename__ = "assignment"
+    __table_args__ = (
+        UniqueConstraint("item_id", "person_id"),  # no labeler gets an item twice
+        Index(None, "person_id", "state"),
+        Index(None, "state", "lease_until"),
+    )
+
+    item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("item.id", ondelete="CASCADE"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    state: Mapped[AssignmentState] = mapped_column(text_enum(AssignmentState), default=AssignmentState.leased)
+    lease_until: Mapped[datetime]
+    shown_order: Mapped[list[Any]] = mapped_column(default=list)  # completion ids as this labeler sees them: A, B, ...
+    draft: Mapped[dict[str, Any] | None]
+    draft_saved_at: Mapped[datetime | None]
+    active_seconds: Mapped[int] = mapped_column(default=0)
+    submitted_at: Mapped[datetime | None]
+    submission_key: Mapped[str | None] = mapped_column(unique=True)
+    skip_reason: Mapped[str | None]
+
+
+class Demonstration(Identified, Base):
+    """A labeler's own completion of a prompt. A correction is a new row that supersedes the old one."""
+
+    __tablename__ = "demonstration"
+    __table_args__ = (Index(None, "prompt_id"),)
+
+    assignment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("assignment.id"))  # none: imported
+    prompt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("prompt.id"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    text: Mapped[str]
+    source: Mapped[str] = mapped_column(default="labeling")
+    supersedes_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("demonstration.id"), unique=True)
+
+
+class Ranking(Identified, Base):
+    """One labeler's order of the completions of an item, ties allowed."""
+
+    __tablename__ = "ranking"
+    __table_args__ = (Index(None, "item_id"),)
+
+    assignment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("assignment.id"))
+    item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("item.id"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    note: Mapped[str] = mapped_column(default="")
+    cannot_rank: Mapped[bool] = mapped_column(default=False)
+    supersedes_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("ranking.id"), unique=True)
+
+
+class RankingPlace(Base):
+    """A completion's rank in a ranking: 1 is best, equal ranks are a tie."""
+
+    __tablename__ = "ranking_place"
+    __table_args__ = (CheckConstraint("rank >= 1", name="rank_positive"),)
+
+    ranking_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ranking.id", ondelete="CASCADE"), primary_key=True)
+    completion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("completion.id"), primary_key=True)
+    rank: Mapped[int]
+
+
+class Rating(Identified, Base):
+    """1-7 and flags for one completion by one labeler, under one version of the rating schema."""
+
+    __tablename__ = "rating"
+    __table_args__ = (UniqueConstraint("ranking_id", "completion_id"),)
+
+    ranking_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ranking.id", ondelete="CASCADE"))
+    completion_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("completion.id"), index=True)
+    rating_schema_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("rating_schema.id"))
+    likert: Mapped[dict[str, Any]] = mapped_column(default=dict)  # {"overall": 6}
+    flags: Mapped[list[Any]] = mapped_column(default=list)  # the keys of the flags that are set
+    note: Mapped[str] = mapped_column(default="")

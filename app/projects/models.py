@@ -1,0 +1,67 @@
+"""A project, its members, its versioned rules and the rounds of its loop."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, Identified, text_enum
+
+
+class GuidelinesKind(StrEnum):
+    demonstration = "demonstration"
+    ranking = "ranking"
+    evaluation = "evaluation"
+
+
+class Project(Identified, Base):
+    __tablename__ = "project"
+
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    is_archived: Mapped[bool] = mapped_column(default=False)
+
+
+class ProjectMember(Base):
+    __tablename__ = "project_member"
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), primary_key=True, index=True)
+
+
+class Guidelines(Identified, Base):
+    """One version of the instructions to labelers, in Markdown. Never changed: a new version is a new row."""
+
+    __tablename__ = "guidelines"
+    __table_args__ = (UniqueConstraint("project_id", "kind", "version"),)
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    kind: Mapped[GuidelinesKind] = mapped_column(text_enum(GuidelinesKind))
+    version: Mapped[int]
+    text: Mapped[str]
+
+
+class RatingSchema(Identified, Base):
+    """One version of the rating form: {"likert": [{key, label, low, high}], "flags": [{key, label}]}."""
+
+    __tablename__ = "rating_schema"
+    __table_args__ = (UniqueConstraint("project_id", "version"),)
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    fields: Mapped[dict[str, Any]]
+
+
+class Round(Identified, Base):
+    """One turn of the loop. The newest is the current one."""
+
+    __tablename__ = "round"
+    __table_args__ = (UniqueConstraint("project_id", "number"),)
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    closed_at: Mapped[datetime | None]
+    targets: Mapped[dict[str, Any]] = mapped_column(default=dict)  # {"demonstrations": 40, "rankings": 200}

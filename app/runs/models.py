@@ -1,0 +1,108 @@
+"""Runs, their inputs, metrics, samples and log lines, and the workers' heartbeats."""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.clock import now
+from app.core.db import Base, Identified, text_enum
+from app.runs.configs import RunKind
+
+
+class RunState(StrEnum):
+    queued = "queued"
+    running = "running"
+    succeeded = "succeeded"
+    failed = "failed"
+    cancelled = "cancelled"
+
+
+class Run(Identified, Base):
+    """One piece of work on a worker. The row is the truth: state, claim, heartbeat, progress, cancel request."""
+
+    __tablename__ = "run"
+    __table_args__ = (
+        Index(None, "project_id", "created_at"),
+        Index(None, "state", "heartbeat_at"),
+    )
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    round_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("round.id"))
+    name: Mapped[str]
+    kind: Mapped[RunKind] = mapped_column(text_enum(RunKind))
+    config: Mapped[dict[str, Any]]
+    state: Mapped[RunState] = mapped_column(text_enum(RunState), default=RunState.queued)
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int | None]
+    checkpoint_step: Mapped[int | None]
+    progress_note: Mapped[str] = mapped_column(default="")
+    claimed_by: Mapped[str | None]  # worker's name; changes with every claim
+    attempts: Mapped[int] = mapped_column(default=0)
+    heartbeat_at: Mapped[datetime | None]
+    queued_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    is_cancel_asked: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None]  # in words, for the admin
+    code_version: Mapped[str] = mapped_column(default="")
+    seed: Mapped[int] = mapped_column(default=0)
+    created_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    result: Mapped[dict[str, Any]] = mapped_column(default=dict)  # final metrics
+
+
+class RunInput(Base):
+    """What a run reads: a snapshot or a model, by the part it plays (policy, reward_model, prompts, texts, ...)."""
+
+    __tablename__ = "run_input"
+    __table_args__ = (CheckConstraint("(snapshot_id IS NULL) != (model_id IS NULL)", name="one_input"),)
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    part: Mapped[str] = mapped_column(primary_key=True)
+    snapshot_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("snapshot.id"), index=True)
+    model_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("model.id"), index=True)
+
+
+class RunMetric(Base):
+    __tablename__ = "run_metric"
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    values: Mapped[dict[str, Any]]
+    recorded_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class RunSample(Identified, Base):
+    """What the model wrote at a step, beside what it wrote before the run."""
+
+    __tablename__ = "run_sample"
+    __table_args__ = (Index(None, "run_id", "step"),)
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    step: Mapped[int]
+    prompt: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+    reward_before: Mapped[float | None]
+    reward_after: Mapped[float | None]
+
+
+class RunLogLine(Identified, Base):
+    __tablename__ = "run_log_line"
+    __table_args__ = (Index(None, "run_id", "created_at"),)
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    level: Mapped[str] = mapped_column(default="info")
+    text: Mapped[str]
+
+
+class Worker(Base):
+    __tablename__ = "worker"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    device: Mapped[str]
+    heartbeat_at: Mapped[datetime] = mapped_column(default=now)
+    run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"))

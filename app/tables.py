@@ -1,0 +1,13 @@
+"""Every room's tables in one import, so that the metadata is whole wherever it is used."""
+
+from app.accounts import models as accounts
+from app.core.db import Base
+from app.datasets import models as datasets
+from app.labeling import models as labeling
+from app.projects import models as projects
+from app.prompts import models as prompts
+from app.registry import models as registry
+from app.runs import models as runs
+
+metadata = Base.metadata
+__all__ = ["accounts", "datasets", "labeling", "metadata", "projects", "prompts", "registry", "runs"]
