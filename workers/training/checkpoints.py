@@ -1,0 +1,181 @@
+"""Checkpoints that a killed run goes on from as if nothing had happened: written beside, renamed, the last two kept.
+
+No pickle: tensors in safetensors, the rest in JSON.
+"""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+KEPT = 2
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a checkpoint holds beside the modules, optimizers and random states that loading it restores."""
+
+    step: int
+    extra: Json
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    *,
+    modules: Mapping[str, nn.Module],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    extra: Json | None = None,
+    tensors: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Path:
+    """Writes step `step`, complete or not at all, and drops all but the last two.
+
+    Of a module only what trains is written (its frozen weights come from its own folder). `extra` is JSON (data
+    position, best so far, controllers); `tensors` are named groups, such as a moving average of the weights.
+    """
+    target = folder / f"step-{step:08d}"
+    with written_beside(target) as partial:
+        for name, module in modules.items():
+            _write(partial / f"module-{name}.safetensors", trainable(module))
+        for name, optimizer in optimizers.items():
+            _write(partial / f"optimizer-{name}.safetensors", _optimizer_tensors(optimizer))
+        for name, group in (tensors or {}).items():
+            _write(partial / f"tensors-{name}.safetensors", group)
+        _write(partial / "random.safetensors", _random_tensors())
+        state = {"step": step, "extra": extra or {}, "python_random": _python_random(), "numpy_random": _numpy_random()}
+        (partial / "state.json").write_text(json.dumps(state))
+    for old in complete_checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def load_newest(
+    folder: Path, *, modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+) -> Checkpoint | None:
+    """Restores modules, optimizers and every random state in place from the newest readable checkpoint, if any."""
+    for path in reversed(complete_checkpoints(folder)):
+        try:
+            files = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+            state = json.loads((path / "state.json").read_text())
+        except (OSError, SafetensorError, json.JSONDecodeError):
+            continue  # torn by a disk that lost what it had confirmed: the one before it is as good
+        for name, module in modules.items():
+            _restore_module(module, files[f"module-{name}"])
+        for name, optimizer in optimizers.items():
+            _restore_optimizer(optimizer, files[f"optimizer-{name}"])
+        _restore_random(files["random"], state)
+        groups = {key.removeprefix("tensors-"): group for key, group in files.items() if key.startswith("tensors-")}
+        return Checkpoint(step=state["step"], extra=state["extra"], tensors=groups)
+    return None
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint folders that were written to their end, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.suffix == "")
+
+
+@contextmanager
+def written_beside(target: Path) -> Iterator[Path]:
+    """A folder that becomes `target` only when the block ends well; a crash leaves what was there before."""
+    partial = target.with_name(f"{target.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    yield partial
+    for file in partial.rglob("*"):
+        _fsync(file)
+    _fsync(partial)
+    if target.exists():
+        shutil.rmtree(target)
+    partial.rename(target)
+    _fsync(target.parent)
+
+
+def trainable(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters that train, by name; tied ones once."""
+    return {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+
+
+def _restore_module(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    parameters = dict(module.named_parameters())
+    expected = {name for name, p in parameters.items() if p.requires_grad}
+    if expected != set(saved):
+        raise ValueError(f"The checkpoint is of another model: it differs in {sorted(expected ^ set(saved))[:3]}")
+    with torch.no_grad():
+        for name, tensor in saved.items():
+            parameters[name].copy_(tensor)
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's state by parameter number, and each group's learning rate."""
+    state = optimizer.state_dict()
+    flat = {f"{i}.{key}": value for i, values in state["state"].items() for key, value in values.items()}
+    for number, group in enumerate(state["param_groups"]):
+        flat[f"lr.{number}"] = torch.tensor(float(group["lr"]), dtype=torch.float64)
+    return flat
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
+    state = optimizer.state_dict()
+    rows: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in saved.items():
+        first, _, key = name.partition(".")
+        if first == "lr":
+            state["param_groups"][int(key)]["lr"] = float(tensor)
+        else:
+            rows.setdefault(int(first), {})[key] = tensor
+    optimizer.load_state_dict({"state": rows, "param_groups": state["param_groups"]})
+
+
+def _random_tensors() -> dict[str, Tensor]:
+    states = {"torch": torch.get_rng_state()}
+    for number in range(torch.cuda.device_count()):
+        states[f"cuda.{number}"] = torch.cuda.get_rng_state(number)
+    return states
+
+
+def _python_random() -> Json:
+    version, internal, gauss = random.getstate()
+    return {"version": version, "internal": list(internal), "gauss": gauss}
+
+
+def _numpy_random() -> Json:
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    return {"name": name, "keys": keys.tolist(), "position": position, "has_gauss": has_gauss, "cached": cached}
+
+
+def _restore_random(saved: Mapping[str, Tensor], state: Json) -> None:
+    torch.set_rng_state(saved["torch"])
+    for number in range(torch.cuda.device_count()):
+        if f"cuda.{number}" in saved:
+            torch.cuda.set_rng_state(saved[f"cuda.{number}"], number)
+    python, numpy = state["python_random"], state["numpy_random"]
+    random.setstate((python["version"], tuple(python["internal"]), python["gauss"]))
+    keys = np.array(numpy["keys"], dtype=np.uint32)
+    np.random.set_state((numpy["name"], keys, numpy["position"], numpy["has_gauss"], numpy["cached"]))
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, path)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,327 @@
+"""Models as ordinary Hugging Face folders: checked, loaded, scored with, adapted, saved. Safetensors, no remote code."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.pytorch_utils import Conv1D
+
+from workers.rlhf.masking import position_ids, shared_prefix_mask, take_last
+from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
+from workers.training.checkpoints import written_beside
+from workers.training.loop import CannotTrain
+
+# Architectures whose attention takes a prompt's keys and values from a cache under a mask of ours; the tests compare
+# each with the plain computation. Any other architecture is scored plainly, the prompt once for every completion.
+SHARES_PREFIX = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "smollm3"})
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the registry shows of a model."""
+
+    parameters: int
+    context: int
+    vocabulary: int
+    architecture: str
+
+
+def device() -> torch.device:
+    """Where this process computes: its GPU if it has one."""
+    return PartialState().device
+
+
+def autocast(precision: str) -> AbstractContextManager[object]:
+    """bf16 arithmetic on a GPU when asked for; weights and optimizer stay fp32."""
+    if precision == "bf16" and device().type == "cuda":
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def context_of(config: PreTrainedConfig) -> int:
+    """How many tokens the model can read."""
+    for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"):
+        if getattr(config, name, None):
+            return int(getattr(config, name))
+    raise CannotTrain("The model's config.json does not say how long its context is (max_position_embeddings).")
+
+
+def check_causal_lm(path: Path) -> Facts:
+    """Loads the folder once as a policy; refuses with the reason what cannot be one."""
+    config = _config(path)
+    tokenizer, model = load_tokenizer(path), load_policy(path)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise CannotTrain(f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {rows} embeddings.")
+    if not encode_works(tokenizer):
+        raise CannotTrain(f"{path}: the tokenizer turns text into no tokens; its files do not belong together.")
+    return Facts(
+        parameters=sum(p.numel() for p in model.parameters()),
+        context=context_of(config),
+        vocabulary=rows,
+        architecture=config.architectures[0],
+    )
+
+
+def encode_works(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return bool(tokenizer.encode("A story about a dog.", add_special_tokens=False))
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The folder's tokenizer, with the default chat template if it has none and a padding token in any case."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise CannotTrain(f"{path}: its tokenizer does not load ({_first_line(problem)}).") from problem
+    if tokenizer.eos_token_id is None:
+        raise CannotTrain(
+            f"{path}: its tokenizer has no end token, so completions could never end. "
+            'Set "eos_token" in tokenizer_config.json.'
+        )
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = DEFAULT_CHAT_TEMPLATE
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return tokenizer
+
+
+def load_policy(path: Path) -> PreTrainedModel:
+    """The folder's causal language model, in fp32, on this process's device, dropout off."""
+    config = _config(path)
+    if type(config) not in AutoModelForCausalLM._model_mapping:
+        raise CannotTrain(f"{path} is a {config.model_type} model, which writes no text: not a causal language model.")
+    architecture = (config.architectures or ["?"])[0]
+    if not architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        raise CannotTrain(f"{path} is a {architecture}, not a causal language model.")
+    return _load(AutoModelForCausalLM, path)
+
+
+class RewardModel(nn.Module):
+    """A language model's body with a scalar head: the score is read at the last real token, a bias added."""
+
+    def __init__(self, classifier: PreTrainedModel) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.bias = float(getattr(classifier.config, "reward_bias", 0.0))
+
+    @property
+    def body(self) -> PreTrainedModel:
+        return getattr(self.classifier, self.classifier.base_model_prefix)
+
+    @property
+    def head(self) -> nn.Linear:
+        return self.classifier.score
+
+    def token_scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The score that each token would give if it were the last: (B, T) -> (B, T)."""
+        return self.head(self._hidden(input_ids, attention_mask)).squeeze(-1).float() + self.bias
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Scores (B,) of whole conversations (B, T), padded on either side."""
+        hidden = take_last(self._hidden(input_ids, attention_mask), attention_mask)  # (B, D)
+        return self.head(hidden).squeeze(-1).float() + self.bias
+
+    def score_completions(self, prompts: Sequence[list[int]], completions: Sequence[list[list[int]]]) -> Tensor:
+        """Scores (N,) of every prompt's completions, in order, each prompt encoded once for all of its own."""
+        if not shares_prefix(self.body.config):
+            rows = [p + c for p, own in zip(prompts, completions, strict=True) for c in own]
+            return self(*self._padded(rows))
+        owner = torch.tensor([i for i, own in enumerate(completions) for _ in own], device=self.body.device)  # (N,)
+        prompt_ids, prompt_mask = self._padded(prompts)  # (M, P)
+        # Padding stands on the right, so under causal attention no real token sees it and no mask is needed here.
+        encoded = self.body(input_ids=prompt_ids, past_key_values=DynamicCache(), use_cache=True).past_key_values
+        ids, mask = self._padded([c for own in completions for c in own])  # (N, C)
+        own_prompt = prompt_mask[owner]  # (N, P)
+        places = own_prompt.sum(-1, keepdim=True) + torch.arange(ids.shape[1], device=ids.device)
+        hidden = self.body(
+            input_ids=ids,
+            attention_mask=shared_prefix_mask(own_prompt, ids.shape[1]),
+            position_ids=places.clamp(max=context_of(self.body.config) - 1),  # padding may stand beyond the context
+            past_key_values=_for_each(encoded, owner),
+            use_cache=True,
+        ).last_hidden_state
+        return self.head(take_last(hidden, mask)).squeeze(-1).float() + self.bias
+
+    def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        places = position_ids(attention_mask)
+        return self.body(
+            input_ids=input_ids, attention_mask=attention_mask, position_ids=places, use_cache=False
+        ).last_hidden_state
+
+    def _padded(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        ids, mask = pad(rows, value=self.classifier.config.pad_token_id or 0)
+        return ids.to(self.body.device), mask.to(self.body.device)
+
+
+def shares_prefix(config: PreTrainedConfig) -> bool:
+    return config.model_type in SHARES_PREFIX and not getattr(config, "sliding_window", None)
+
+
+def _for_each(cache: DynamicCache, owner: Tensor) -> DynamicCache:
+    """Each prompt's keys and values (M, H, P, D) repeated for its completions (N, H, P, D); gradient flows back."""
+    repeated = DynamicCache()
+    for number, layer in enumerate(cache.layers):
+        repeated.update(layer.keys.index_select(0, owner), layer.values.index_select(0, owner), number)
+    return repeated
+
+
+def new_reward_model(base: Path, *, pad_token_id: int) -> RewardModel:
+    """A policy's body with a fresh head drawn from N(0, 1 / (d + 1)), as in Stiennon et al., appendix B.1."""
+    load_policy(base)  # says what is wrong with the folder, if anything
+    classifier = _load(AutoModelForSequenceClassification, base, new="score", num_labels=1)
+    head = classifier.score
+    nn.init.normal_(head.weight, std=(head.in_features + 1) ** -0.5)
+    classifier.config.pad_token_id = pad_token_id
+    classifier.config.reward_bias = 0.0
+    return RewardModel(classifier)
+
+
+def load_reward_model(path: Path) -> RewardModel:
+    """A reward model as `save_reward_model` wrote it, its bias with it, on this process's device, dropout off."""
+    architecture = (_config(path).architectures or ["?"])[0]
+    if not architecture.endswith("ForSequenceClassification"):
+        raise CannotTrain(f"{path} is a {architecture}, not a reward model.")
+    return RewardModel(_load(AutoModelForSequenceClassification, path, num_labels=1))
+
+
+def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, *, card: str) -> None:
+    """Writes the folder that `AutoModelForCausalLM` loads, whole or not at all."""
+    model.config.pad_token_id = tokenizer.pad_token_id
+    _save(model, tokenizer, out, card)
+
+
+def save_reward_model(model: RewardModel, tokenizer: PreTrainedTokenizerBase, out: Path, *, card: str) -> None:
+    """Writes the folder that `AutoModelForSequenceClassification(num_labels=1)` loads, its bias in the config."""
+    model.classifier.config.pad_token_id = tokenizer.pad_token_id
+    model.classifier.config.reward_bias = model.bias
+    _save(model.classifier, tokenizer, out, card)
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, card: str) -> None:
+    with written_beside(out) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        (partial / "README.md").write_text(card)
+
+
+def logits_at(model: PreTrainedModel, input_ids: Tensor, where: Tensor, **inputs: Tensor) -> Tensor:
+    """Next-token logits (N, V) at the positions that the mask `where` (B, T) marks, and nowhere else.
+
+    The head reads those positions only: (B, T, V) floats never exist. Architectures that do more than multiply by
+    the head are asked for all logits instead.
+    """
+    own = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
+    if any(getattr(model.config, name, None) for name in own):
+        return model(input_ids=input_ids, use_cache=False, **inputs).logits[where]
+    body = getattr(model, model.base_model_prefix)
+    hidden = body(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
+    return model.get_output_embeddings()(hidden[where])
+
+
+def add_lora(model: nn.Module, rank: int) -> None:
+    """Puts low-rank adapters into every linear layer of the body, in place; only they train from here on."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    body = model.body if isinstance(model, RewardModel) else getattr(model, model.base_model_prefix)
+    linear = [name for name, module in body.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    fan_in_fan_out = any(isinstance(module, Conv1D) for module in body.modules())
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear, fan_in_fan_out=fan_in_fan_out)
+    model.requires_grad_(False)
+    inject_adapter_in_model(config, body)
+    if isinstance(model, RewardModel):
+        model.head.requires_grad_(True)
+
+
+def merge_lora(model: nn.Module) -> None:
+    """Adds the adapters into the weights they adapt and takes them out again, in place."""
+    for name, module in _adapters(model):
+        module.merge(safe_merge=True)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, module.get_base_layer())
+    model.requires_grad_(True)
+
+
+@contextmanager
+def lora_off(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model computes as its base did; after it the adapters work and train again."""
+    adapters = _adapters(model)
+    for _, module in adapters:
+        module.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for _, module in adapters:
+            module.enable_adapters(True)
+
+
+def _adapters(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, module) for name, module in model.named_modules() if hasattr(module, "enable_adapters")
+            and hasattr(module, "get_base_layer")]  # fmt: skip
+
+
+def _config(path: Path) -> PreTrainedConfig:
+    """The folder's config, after the folder itself was found to be one that may be loaded."""
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        raise CannotTrain(f"{path} is not a model folder: it has no config.json.")
+    try:
+        facts = json.loads(file.read_text())
+    except (OSError, ValueError) as problem:
+        raise CannotTrain(f"{file} is not JSON ({_first_line(problem)}).") from problem
+    _refuse_pickle(path)
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        remote = " It wants to run its own code, which Touchstone never does." if "auto_map" in facts else ""
+        raise CannotTrain(f"{file} is of no known architecture ({_first_line(problem)}).{remote}") from problem
+
+
+def _refuse_pickle(path: Path) -> None:
+    if any(Path(path).glob("*.safetensors")):
+        return
+    if any(file for pattern in _PICKLES for file in Path(path).glob(pattern)):
+        raise CannotTrain(
+            f"{path} keeps its weights as pickle, which can run code when it is opened. "
+            "Only safetensors are loaded; convert it where you trust it, with save_pretrained."
+        )
+    raise CannotTrain(f"{path} has no weights (*.safetensors).")
+
+
+def _load(kind: type, path: Path, *, new: str = "", **options: object) -> PreTrainedModel:
+    """Every weight in fp32 from safetensors; a weight that is missing or of the wrong shape is an error.
+
+    `new` starts the names of weights that the folder may lack because they are made here.
+    """
+    try:
+        model, report = kind.from_pretrained(
+            path, trust_remote_code=False, local_files_only=True, use_safetensors=True, dtype=torch.float32,
+            output_loading_info=True, **options,
+        )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, KeyError) as problem:
+        raise CannotTrain(f"{path} does not load ({_first_line(problem)}).") from problem
+    lacking = [name for name in report["missing_keys"] if not (new and name.startswith(new))]
+    if lacking or report["mismatched_keys"]:
+        wrong = sorted([*lacking, *(str(key[0]) for key in report["mismatched_keys"])])
+        raise CannotTrain(f"{path}: {len(wrong)} of its weights are missing or of another shape, such as {wrong[0]}.")
+    return model.to(device()).eval()
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
