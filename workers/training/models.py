@@ -1,8 +1,8 @@
-"""Models as ordinary Hugging Face folders: checked, loaded, scored with, adapted, saved. Safetensors, no remote code."""
+"""Models as ordinary Hugging Face folders: checked, loaded, scored with, saved. Safetensors only, no remote code."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.pytorch_utils import Conv1D
+from transformers.utils import logging
 
 from workers.rlhf.masking import position_ids, shared_prefix_mask, take_last
 from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
@@ -29,6 +29,10 @@ from workers.training.loop import CannotTrain
 # Architectures whose attention takes a prompt's keys and values from a cache under a mask of ours; the tests compare
 # each with the plain computation. Any other architecture is scored plainly, the prompt once for every completion.
 SHARES_PREFIX = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "smollm3"})
+
+# A worker's log is for people: no progress bars, no table of the head that is new by intent.
+logging.disable_progress_bar()
+logging.set_verbosity_error()
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -233,47 +237,6 @@ def logits_at(model: PreTrainedModel, input_ids: Tensor, where: Tensor, **inputs
     body = getattr(model, model.base_model_prefix)
     hidden = body(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
     return model.get_output_embeddings()(hidden[where])
-
-
-def add_lora(model: nn.Module, rank: int) -> None:
-    """Puts low-rank adapters into every linear layer of the body, in place; only they train from here on."""
-    from peft import LoraConfig, inject_adapter_in_model
-
-    body = model.body if isinstance(model, RewardModel) else getattr(model, model.base_model_prefix)
-    linear = [name for name, module in body.named_modules() if isinstance(module, nn.Linear | Conv1D)]
-    fan_in_fan_out = any(isinstance(module, Conv1D) for module in body.modules())
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=linear, fan_in_fan_out=fan_in_fan_out)
-    model.requires_grad_(False)
-    inject_adapter_in_model(config, body)
-    if isinstance(model, RewardModel):
-        model.head.requires_grad_(True)
-
-
-def merge_lora(model: nn.Module) -> None:
-    """Adds the adapters into the weights they adapt and takes them out again, in place."""
-    for name, module in _adapters(model):
-        module.merge(safe_merge=True)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, module.get_base_layer())
-    model.requires_grad_(True)
-
-
-@contextmanager
-def lora_off(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model computes as its base did; after it the adapters work and train again."""
-    adapters = _adapters(model)
-    for _, module in adapters:
-        module.enable_adapters(False)
-    try:
-        yield
-    finally:
-        for _, module in adapters:
-            module.enable_adapters(True)
-
-
-def _adapters(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if hasattr(module, "enable_adapters")
-            and hasattr(module, "get_base_layer")]  # fmt: skip
 
 
 def _config(path: Path) -> PreTrainedConfig:
