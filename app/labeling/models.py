@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.models import Group
@@ -63,6 +63,9 @@ class Item(Identified, Base):
     __table_args__ = (
         UniqueConstraint("batch_id", "prompt_id"),
         Index(None, "batch_id", "position"),
+        # What the desk looks through: only items with a free place, however many are done.
+        Index("ix_item_with_free_place", "batch_id", "position",
+              sqlite_where=text("taken < wanted"), postgresql_where=text("taken < wanted")),
         CheckConstraint("taken >= 0", name="taken_not_negative"),
     )
 
