@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import IO, cast
 
@@ -30,6 +31,8 @@ class Child:
     is_ready: Callable[[], bool] | None = None
     outlives_others: bool = False  # stopped last: the others lean on it until their end
     pass_fds: tuple[int, ...] = ()
+    nice: int = 0  # how far it gives way to the others when the processor is short
+    log: Path | None = None  # where its own words are, when they are not on its output
 
 
 @dataclass(slots=True)
@@ -122,10 +125,11 @@ class Supervisor:
                 child.argv,
                 env={**os.environ, **child.env},
                 stdin=subprocess.DEVNULL,
+                bufsize=0,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C in the terminal reaches the supervisor only
-                preexec_fn=_die_with_parent(os.getpid()),  # noqa: PLW1509  one thread, nothing held
+                preexec_fn=_before_exec(os.getpid(), child.nice),
                 pass_fds=child.pass_fds,
             )
         except OSError as error:
@@ -169,7 +173,8 @@ class Supervisor:
         deaths = self._deaths[child.name] = 1 if steady else self._deaths.get(child.name, 0) + 1
         wait = min(FIRST_WAIT * 2 ** (deaths - 1), LONGEST_WAIT)
         self._waiting.append(_Waiting(child, now + wait))
-        self._say(f"{child.name} {what}; starting it again in {wait:g} s")
+        see = f" (see {child.log})" if child.log else ""
+        self._say(f"{child.name} {what}; starting it again in {wait:g} s{see}")
 
     def _bury(self, running: _Running) -> None:
         """Read a dead child's last words and end whatever it left in its process group."""
@@ -221,15 +226,15 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
         os.killpg(leader, number)
 
 
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """On Linux, have the kernel end the child when the supervisor is killed outright: no orphans."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
+def _before_exec(parent: int, nice: int) -> Callable[[], None]:
+    """What the child does first: give way, and on Linux have the kernel end it if the supervisor is killed outright."""
+    libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
-    def ask() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
+    def prepare() -> None:
+        os.nice(nice)
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+            if os.getppid() != parent:  # it died before the kernel was asked
+                os._exit(1)
 
-    return ask
+    return prepare
