@@ -14,7 +14,9 @@ class Settings(BaseSettings):
 
     state_dir: Path = Field(Path("var"), description="The one folder that holds all state of a single machine.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in the state folder by default.")
-    redis_url: str | None = Field(None, description="Queue; an embedded Redis on a socket in the state folder by default.")
+    redis_url: str | None = Field(
+        None, description="Queue; an embedded Redis on a socket in the state folder by default."
+    )
     artefacts_url: str | None = Field(None, description="fsspec URL of models and snapshots; a folder by default.")
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on.")

@@ -38,8 +38,14 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def text_enum(kind: type[StrEnum]) -> Enum:
     """An enum kept as its value in a short text column, checked by the database."""
-    return Enum(kind, values_callable=lambda e: [m.value for m in e], native_enum=False, length=32, create_constraint=True,
-                name=kind.__name__.lower())
+    return Enum(
+        kind,
+        values_callable=lambda e: [m.value for m in e],
+        native_enum=False,
+        length=32,
+        create_constraint=True,
+        name=kind.__name__.lower(),
+    )
 
 
 class Base(DeclarativeBase):

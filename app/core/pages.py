@@ -16,14 +16,44 @@ from app.core.clock import now
 
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
-_TAGS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "pre", "code", "em", "strong", "blockquote", "hr", "br",
-         "table", "thead", "tbody", "tr", "th", "td", "a", "s"}
+_TAGS = {
+    "p",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "ul",
+    "ol",
+    "li",
+    "pre",
+    "code",
+    "em",
+    "strong",
+    "blockquote",
+    "hr",
+    "br",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "a",
+    "s",
+}
 
 
 def markdown(text: str) -> Markup:
     """Untrusted Markdown as safe HTML: raw HTML and images are off, and what is left passes an allow-list."""
-    cleaned = nh3.clean(_markdown.render(text), tags=_TAGS, attributes={"a": {"href"}}, url_schemes={"http", "https"},
-                        link_rel="noopener noreferrer nofollow")
+    cleaned = nh3.clean(
+        _markdown.render(text),
+        tags=_TAGS,
+        attributes={"a": {"href"}},
+        url_schemes={"http", "https"},
+        link_rel="noopener noreferrer nofollow",
+    )
     return Markup(cleaned)  # noqa: S704  cleaned just above
 
 
@@ -52,8 +82,11 @@ def thousands(number: float) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.update(asset=asset)
     environment.filters.update(markdown=markdown, ago=ago, duration=duration, thousands=thousands)

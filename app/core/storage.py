@@ -49,7 +49,9 @@ class Artefacts:
             if self.fs.exists(beside):
                 self.fs.rm(beside)
             if isinstance(error, OSError):
-                raise StorageFull(f"Writing {key} failed: {error}.", mend="Free space in the artefact store.") from error
+                raise StorageFull(
+                    f"Writing {key} failed: {error}.", mend="Free space in the artefact store."
+                ) from error
             raise
 
     @contextmanager

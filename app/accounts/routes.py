@@ -1,0 +1,148 @@
+"""Sign-in, one-time links and the people page."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.accounts import service
+from app.accounts.deps import COOKIE, Admin, OptionalPerson, SignedIn
+from app.accounts.models import Group, PersonState, Role
+from app.core.config import get_settings
+from app.core.deps import ReadSession, WriteSession
+from app.core.errors import DomainError
+from app.core.pages import render
+
+router = APIRouter()
+
+
+def _with_cookie(token: str, target: str) -> Response:
+    settings = get_settings()
+    response = RedirectResponse(target, 303)
+    response.set_cookie(
+        COOKIE,
+        token,
+        max_age=settings.session_days * 86400,
+        httponly=True,
+        samesite="lax",
+        secure=settings.secure_cookies,
+    )
+    return response
+
+
+def local_path(target: str) -> str:
+    """`target` if it is a path on this site, else the front page: no one is sent elsewhere after signing in."""
+    is_local = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_local else "/"
+
+
+@router.get("/sign-in")
+def sign_in_page(request: Request, person: OptionalPerson, then: str = "/") -> Response:
+    if person is not None:
+        return RedirectResponse(local_path(then), 303)
+    return render(request, "accounts/sign_in.html", then=local_path(then), email="", error=None)
+
+
+@router.post("/sign-in")
+def sign_in(
+    request: Request,
+    session: WriteSession,
+    email: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    then: Annotated[str, Form()] = "/",
+) -> Response:
+    try:
+        token = service.sign_in(session, email, password)
+    except DomainError as error:
+        return render(request, "accounts/sign_in.html", status=422, then=local_path(then), email=email, error=error)
+    return _with_cookie(token, local_path(then))
+
+
+@router.post("/sign-out")
+def sign_out(request: Request, session: WriteSession) -> Response:
+    service.sign_out(session, request.cookies.get(COOKIE, ""))
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(COOKIE)
+    return response
+
+
+@router.get("/welcome/{token}")
+def welcome_page(request: Request, session: ReadSession, token: str) -> Response:
+    person = service.person_of_link(session, token)
+    return render(request, "accounts/welcome.html", invited=person, error=None, least=service.MIN_PASSWORD)
+
+
+@router.post("/welcome/{token}")
+def welcome(request: Request, session: WriteSession, token: str, password: Annotated[str, Form()] = "") -> Response:
+    person = service.person_of_link(session, token)
+    try:
+        return _with_cookie(service.use_link(session, token, password=password), "/")
+    except DomainError as error:
+        return render(
+            request, "accounts/welcome.html", status=422, invited=person, error=error, least=service.MIN_PASSWORD
+        )
+
+
+@router.get("/people")
+def people_page(request: Request, session: ReadSession, _: Admin) -> Response:
+    return _people_page(request, session)
+
+
+def _people_page(
+    request: Request,
+    session: ReadSession,
+    *,
+    status: int = 200,
+    link: str | None = None,
+    typed: dict[str, str] | None = None,
+    error: DomainError | None = None,
+) -> Response:
+    return render(
+        request,
+        "accounts/people.html",
+        status=status,
+        people=service.people(session),
+        link=link,
+        typed=typed or {},
+        error=error,
+        roles=list(Role),
+        groups=list(Group),
+    )
+
+
+@router.post("/people")
+def invite(
+    request: Request,
+    session: WriteSession,
+    admin: Admin,
+    email: Annotated[str, Form()] = "",
+    name: Annotated[str, Form()] = "",
+    role: Annotated[Role, Form()] = Role.labeler,
+    group: Annotated[Group, Form()] = Group.training,
+) -> Response:
+    try:
+        person = service.add_person(session, email, name=name, role=role, group=group, by=admin)
+    except DomainError as error:
+        typed = {"email": email, "name": name, "role": role.value, "group": group.value}
+        return _people_page(request, session, status=error.status, typed=typed, error=error)
+    return _people_page(request, session, link=get_settings().address + service.new_sign_in_link(session, person))
+
+
+@router.post("/people/{person_id}/link")
+def new_link(request: Request, session: WriteSession, _: Admin, person_id: uuid.UUID) -> Response:
+    person = service.person_by_id(session, person_id)
+    return _people_page(request, session, link=get_settings().address + service.new_sign_in_link(session, person))
+
+
+@router.post("/people/{person_id}/state")
+def change_state(
+    session: WriteSession, admin: Admin, person_id: uuid.UUID, state: Annotated[PersonState, Form()]
+) -> Response:
+    service.set_state(session, service.person_by_id(session, person_id), state, by=admin)
+    return RedirectResponse("/people", 303)
+
+
+@router.get("/me")
+def own_page(request: Request, _: SignedIn) -> Response:
+    return render(request, "accounts/me.html")

@@ -1,0 +1,159 @@
+"""People and their sign-ins."""
+
+import re
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from app.accounts import audit
+from app.accounts.models import Group, Person, PersonState, Role, SignIn, SignInLink
+from app.core.clock import now
+from app.core.config import get_settings
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.security import hash_password, new_token, password_matches, token_hash
+
+MIN_PASSWORD = 10
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
+
+
+def add_person(
+    session: Session,
+    email: str,
+    *,
+    name: str,
+    role: Role,
+    by: Person | None = None,
+    group: Group = Group.training,
+    is_simulated: bool = False,
+) -> Person:
+    """A new person in state `invited`: they set a password through a one-time link."""
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email):
+        raise Invalid(f"{email!r} is not an e-mail address.", fields={"email": "Write it as name@example.org."})
+    if not name.strip():
+        raise Invalid("A person needs a name.", fields={"name": "Write the name that colleagues know."})
+    if session.scalar(select(Person.id).where(Person.email == email)):
+        raise Conflict(f"{email} is here already.", mend="Find them under People.")
+    person = Person(email=email, name=name.strip(), role=role, group=group, is_simulated=is_simulated)
+    session.add(person)
+    session.flush()
+    audit.record(session, by, "person.add", subject=person, role=role.value)
+    return person
+
+
+def people(session: Session) -> list[Person]:
+    return list(session.scalars(select(Person).order_by(Person.role, Person.name)))
+
+
+def person_by_id(session: Session, person_id: object) -> Person:
+    person = session.get(Person, person_id)
+    if person is None:
+        raise NotFound("There is no such person.")
+    return person
+
+
+def person_by_email(session: Session, email: str) -> Person:
+    person = session.scalar(select(Person).where(Person.email == email.strip().lower()))
+    if person is None:
+        raise NotFound(f"There is no one with the address {email}.", mend="See `touchstone user add --help`.")
+    return person
+
+
+def has_admin(session: Session) -> bool:
+    """Whether an admin can sign in already."""
+    return bool(
+        session.scalar(
+            select(func.count()).select_from(Person).where(Person.role == Role.admin, Person.password_hash.is_not(None))
+        )
+    )
+
+
+def new_sign_in_link(session: Session, person: Person) -> str:
+    """The path of a one-time link for `person`; earlier unused links stop working."""
+    session.execute(delete(SignInLink).where(SignInLink.person_id == person.id, SignInLink.used_at.is_(None)))
+    token = new_token()
+    expires = now() + timedelta(hours=get_settings().sign_in_link_hours)
+    session.add(SignInLink(person_id=person.id, token_hash=token_hash(token), expires_at=expires))
+    session.flush()
+    return f"/welcome/{token}"
+
+
+def person_of_link(session: Session, token: str) -> Person:
+    """Whose unused link this is. Looking does not use it up: mail scanners look too."""
+    return _unused_link(session, token)[1]
+
+
+def _unused_link(session: Session, token: str) -> tuple[SignInLink, Person]:
+    row = session.execute(
+        select(SignInLink, Person)
+        .join(Person, Person.id == SignInLink.person_id)
+        .where(SignInLink.token_hash == token_hash(token), SignInLink.used_at.is_(None), SignInLink.expires_at > now())
+    ).first()
+    if row is None:
+        raise NotFound("This link was used or has run out.", mend="Ask an admin for a new one, or sign in.")
+    return row[0], row[1]
+
+
+def use_link(session: Session, token: str, *, password: str) -> str:
+    """Set the password, use the link up, and sign in. Returns the session token."""
+    link, person = _unused_link(session, token)
+    set_password(person, password)
+    link.used_at = now()
+    audit.record(session, person, "person.use_link", subject=person)
+    return start_session(session, person)
+
+
+def set_password(person: Person, password: str) -> None:
+    if len(password) < MIN_PASSWORD:
+        raise Invalid("The password is too short.", fields={"password": f"Use {MIN_PASSWORD} characters or more."})
+    if password.lower() in {person.email, person.name.lower()}:
+        raise Invalid("The password is your own name.", fields={"password": "Choose one that others can't guess."})
+    person.password_hash = hash_password(password)
+    if person.state == PersonState.invited:
+        person.state = PersonState.active
+
+
+def sign_in(session: Session, email: str, password: str) -> str:
+    """A new session's token. Unknown address and wrong password answer alike, and take as long."""
+    person = session.scalar(select(Person).where(Person.email == email.strip().lower()))
+    matches = password_matches(password, person.password_hash if person else None)
+    if person is None or not matches:
+        raise Invalid("The address or the password is wrong.", mend="Try again, or ask an admin for a new link.")
+    if person.state == PersonState.paused:
+        raise Invalid("This account is paused.", mend="Ask an admin.")
+    return start_session(session, person)
+
+
+def start_session(session: Session, person: Person) -> str:
+    token = new_token()
+    session.add(SignIn(person_id=person.id, token_hash=token_hash(token), expires_at=_session_end()))
+    session.flush()
+    return token
+
+
+def _session_end() -> datetime:
+    return now() + timedelta(days=get_settings().session_days)
+
+
+def person_of_token(session: Session, token: str) -> Person | None:
+    """Who is signed in with this token; no one when it has run out or the person is paused."""
+    return session.scalar(
+        select(Person)
+        .join(SignIn, SignIn.person_id == Person.id)
+        .where(SignIn.token_hash == token_hash(token), SignIn.expires_at > now(), Person.state != PersonState.paused)
+    )
+
+
+def sign_out(session: Session, token: str) -> None:
+    session.execute(delete(SignIn).where(SignIn.token_hash == token_hash(token)))
+
+
+def set_state(session: Session, person: Person, state: PersonState, *, by: Person) -> None:
+    """Pause or activate. Pausing signs the person out everywhere."""
+    if person.id == by.id:
+        raise Invalid("You can't pause yourself.", mend="Ask another admin.")
+    person.state = state
+    if state == PersonState.paused:
+        session.execute(delete(SignIn).where(SignIn.person_id == person.id))
+    audit.record(session, by, f"person.{state.value}", subject=person)

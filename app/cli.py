@@ -1,0 +1,76 @@
+"""touchstone: the command line."""
+
+from typing import Annotated
+
+import typer
+
+from app import tables  # noqa: F401  the metadata must be whole before the first query
+from app.accounts import service as accounts
+from app.accounts.models import Group, Role
+from app.core.config import get_settings
+from app.core.db import writing
+from app.core.errors import DomainError
+from app.core.migrate import migrate_database
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Touchstone: people's judgment to a better model, and back.",
+)
+user = typer.Typer(no_args_is_help=True, help="People.")
+app.add_typer(user, name="user")
+
+
+@app.command()
+def web() -> None:
+    """Run the web process."""
+    import uvicorn
+
+    settings = get_settings()
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        proxy_headers=settings.public_url is not None,
+    )
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's tables."""
+    typer.echo(f"The database is at {migrate_database()}.")
+
+
+@user.command("add")
+def add_user(
+    email: str,
+    name: Annotated[str, typer.Option(help="The name colleagues know.")] = "",
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.labeler,
+    group: Annotated[Group, typer.Option(help="Held-out labelers only evaluate.")] = Group.training,
+) -> None:
+    """Invite a person: prints a one-time link with which they choose a password."""
+    with writing() as session:
+        person = accounts.add_person(session, email, name=name or email.split("@")[0], role=role, group=group)
+        link = accounts.new_sign_in_link(session, person)
+    typer.echo(f"{person.name} ({role.value}) can sign in once with {get_settings().address}{link}")
+
+
+@user.command("link")
+def link_user(email: str) -> None:
+    """Make a new one-time link for a person who is here already."""
+    with writing() as session:
+        person = accounts.person_by_email(session, email)
+        link = accounts.new_sign_in_link(session, person)
+    typer.echo(f"{get_settings().address}{link}")
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is said in words, without a traceback."""
+    try:
+        app()
+    except DomainError as error:
+        typer.secho(f"{error.message} {error.mend}".strip(), fg="red", err=True)
+        raise SystemExit(1) from None

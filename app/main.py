@@ -1,0 +1,108 @@
+"""create_app(): middleware, error pages, each room's routers."""
+
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import Scope
+
+from app import tables  # noqa: F401  the metadata must be whole before the first query
+from app.core.db import get_engine
+from app.core.errors import DomainError, Invalid, NotFound, SignInNeeded
+from app.core.pages import render, wants_json
+from app.core.security import guard
+
+ROUTERS = (
+    "app.accounts.routes",
+    "app.projects.routes",
+    "app.prompts.routes",
+    "app.registry.routes",
+    "app.labeling.routes",
+    "app.labeling.api",
+    "app.datasets.routes",
+    "app.runs.routes",
+    "app.runs.api",
+    "app.evals.routes",
+)
+
+
+class StampedFiles(StaticFiles):
+    """Static files whose address carries a stamp of their content: browsers may keep those for ever."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        is_stamped = b"v=" in scope.get("query_string", b"")
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if is_stamped else "no-cache"
+        return response
+
+
+def render_error(request: Request, error: DomainError) -> Response:
+    """A person's error as JSON for scripts, as the sign-in page, or as a page that says what to do."""
+    if wants_json(request):
+        body = {
+            "type": type(error).__name__,
+            "title": error.title,
+            "status": int(error.status),
+            "detail": error.message,
+            "mend": error.mend,
+            "fields": error.fields if isinstance(error, Invalid) else {},
+        }
+        return JSONResponse(body, error.status, media_type="application/problem+json")
+    if isinstance(error, SignInNeeded) and request.method == "GET":
+        return RedirectResponse(f"/sign-in?then={quote(request.url.path)}", 303)
+    return render(request, "error.html", status=error.status, error=error)
+
+
+async def _on_domain_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DomainError)
+    return render_error(request, error)
+
+
+async def _on_wrong_input(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = {".".join(str(part) for part in e["loc"][1:]) or str(e["loc"][0]): e["msg"] for e in error.errors()}
+    what = "; ".join(f"{name}: {message}" for name, message in fields.items())
+    return render_error(request, Invalid(f"Some fields are wrong. {what}", fields=fields))
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return render_error(request, NotFound("There is nothing at this address."))
+    problem = DomainError(str(error.detail))
+    problem.status = error.status_code  # type: ignore[assignment]
+    return render_error(request, problem)
+
+
+@asynccontextmanager
+async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+    yield
+    get_engine().dispose()
+
+
+def create_app() -> FastAPI:
+    app = FastAPI(
+        title="Touchstone", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=_lifespan
+    )
+    app.middleware("http")(guard)
+    app.mount("/static", StampedFiles(directory=Path(__file__).parent / "static"), name="static")
+    app.add_exception_handler(DomainError, _on_domain_error)
+    app.add_exception_handler(RequestValidationError, _on_wrong_input)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    for name in ROUTERS:
+        if not Path(__file__).parent.parent.joinpath(*name.split(".")).with_suffix(".py").exists():
+            continue
+        app.include_router(importlib.import_module(name).router)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    return app

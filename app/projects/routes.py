@@ -1,0 +1,111 @@
+"""Projects: the list, a new one, its members and its rules."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import RedirectResponse, Response
+
+from app.accounts import service as accounts
+from app.accounts.deps import Admin, SignedIn
+from app.accounts.models import Role
+from app.core.deps import ReadSession, WriteSession
+from app.core.errors import DomainError
+from app.core.pages import render
+from app.projects import service
+from app.projects.deps import CurrentProject
+from app.projects.models import GuidelinesKind
+
+router = APIRouter()
+
+
+@router.get("/")
+def front_page(session: ReadSession, person: SignedIn) -> Response:
+    """Straight to the work: the only project's desk or overview, else the list."""
+    projects = service.visible_projects(session, person)
+    if len(projects) != 1:
+        return RedirectResponse("/projects", 303)
+    return RedirectResponse(f"/p/{projects[0].slug}" + ("/desk" if person.role == Role.labeler else ""), 303)
+
+
+@router.get("/projects")
+def project_list(request: Request, session: ReadSession, person: SignedIn) -> Response:
+    projects = service.visible_projects(session, person)
+    return render(request, "projects/list.html", projects=projects, typed={}, error=None)
+
+
+@router.post("/projects")
+def create(
+    request: Request,
+    session: WriteSession,
+    admin: Admin,
+    name: Annotated[str, Form()] = "",
+    slug: Annotated[str, Form()] = "",
+) -> Response:
+    try:
+        project = service.create_project(session, name, slug=slug, by=admin)
+    except DomainError as error:
+        projects = service.visible_projects(session, admin)
+        return render(
+            request,
+            "projects/list.html",
+            status=error.status,
+            projects=projects,
+            error=error,
+            typed={"name": name, "slug": slug},
+        )
+    return RedirectResponse(f"/p/{project.slug}", 303)
+
+
+@router.get("/p/{slug}/people")
+def members_page(request: Request, session: ReadSession, _: Admin, project: CurrentProject) -> Response:
+    members = service.members(session, project)
+    known = {member.id for member in members}
+    others = [person for person in accounts.people(session) if person.id not in known]
+    return render(request, "projects/members.html", members=members, others=others)
+
+
+@router.post("/p/{slug}/people")
+def add_member(
+    session: WriteSession, admin: Admin, project: CurrentProject, person_id: Annotated[uuid.UUID, Form()]
+) -> Response:
+    service.add_member(session, project, accounts.person_by_id(session, person_id), by=admin)
+    return RedirectResponse(f"/p/{project.slug}/people", 303)
+
+
+@router.post("/p/{slug}/people/{person_id}/remove")
+def remove_member(session: WriteSession, admin: Admin, project: CurrentProject, person_id: uuid.UUID) -> Response:
+    service.remove_member(session, project, accounts.person_by_id(session, person_id), by=admin)
+    return RedirectResponse(f"/p/{project.slug}/people", 303)
+
+
+@router.get("/p/{slug}/guidelines")
+def guidelines_page(request: Request, session: ReadSession, _: SignedIn, project: CurrentProject) -> Response:
+    newest = {kind: service.newest_guidelines(session, project, kind) for kind in GuidelinesKind}
+    schema = service.newest_rating_schema(session, project)
+    return render(request, "projects/guidelines.html", newest=newest, schema=schema, error=None, typed={})
+
+
+@router.post("/p/{slug}/guidelines/{kind}")
+def publish_guidelines(
+    request: Request,
+    session: WriteSession,
+    admin: Admin,
+    project: CurrentProject,
+    kind: GuidelinesKind,
+    text: Annotated[str, Form()] = "",
+) -> Response:
+    try:
+        service.publish_guidelines(session, project, kind, text, by=admin)
+    except DomainError as error:
+        newest = {kind: service.newest_guidelines(session, project, kind) for kind in GuidelinesKind}
+        return render(
+            request,
+            "projects/guidelines.html",
+            status=422,
+            newest=newest,
+            error=error,
+            typed={kind: text},
+            schema=service.newest_rating_schema(session, project),
+        )
+    return RedirectResponse(f"/p/{project.slug}/guidelines", 303)

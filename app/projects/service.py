@@ -1,0 +1,139 @@
+"""Projects, their members and the versions of their rules."""
+
+import re
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.accounts import audit
+from app.accounts.models import Person, Role
+from app.core.clock import now
+from app.core.errors import Conflict, Invalid, NotFound
+from app.projects.models import Guidelines, GuidelinesKind, Project, ProjectMember, RatingSchema, Round
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
+
+
+def create_project(session: Session, name: str, *, slug: str, by: Person | None = None) -> Project:
+    """A project with its first round; `by` becomes a member."""
+    if not name.strip():
+        raise Invalid("A project needs a name.", fields={"name": "Write a name."})
+    if not _SLUG.fullmatch(slug):
+        raise Invalid("This address can't be used.", fields={"slug": "Use a-z, 0-9 and dashes, up to 48 characters."})
+    if session.scalar(select(Project.id).where(Project.slug == slug)):
+        raise Conflict(f"There is a project at /p/{slug} already.", mend="Choose another address.")
+    project = Project(name=name.strip(), slug=slug)
+    session.add(project)
+    session.flush()
+    session.add(Round(project_id=project.id, number=1))
+    if by is not None:
+        session.add(ProjectMember(project_id=project.id, person_id=by.id))
+    session.flush()
+    audit.record(session, by, "project.create", subject=project)
+    return project
+
+
+def _visible(person: Person) -> Any:
+    query = select(Project).where(Project.is_archived.is_(False)).order_by(Project.created_at)
+    if person.role == Role.admin:
+        return query
+    return query.join(ProjectMember, ProjectMember.project_id == Project.id).where(ProjectMember.person_id == person.id)
+
+
+def visible_projects(session: Session, person: Person) -> list[Project]:
+    """All for an admin; for others those they are members of."""
+    return list(session.scalars(_visible(person)))
+
+
+def visible_project(session: Session, person: Person, slug: str) -> Project:
+    project: Project | None = session.scalar(_visible(person).where(Project.slug == slug))
+    if project is None:
+        raise NotFound("There is no such project, or you are not a member of it.", mend="Ask an admin to add you.")
+    return project
+
+
+def project_by_slug(session: Session, slug: str) -> Project:
+    project = session.scalar(select(Project).where(Project.slug == slug))
+    if project is None:
+        raise NotFound(f"There is no project {slug!r}.")
+    return project
+
+
+def members(session: Session, project: Project) -> list[Person]:
+    query = select(Person).join(ProjectMember, ProjectMember.person_id == Person.id)
+    return list(session.scalars(query.where(ProjectMember.project_id == project.id).order_by(Person.name)))
+
+
+def add_member(session: Session, project: Project, person: Person, *, by: Person | None = None) -> None:
+    """Make `person` a member; nothing happens when they are one."""
+    if session.get(ProjectMember, (project.id, person.id)) is None:
+        session.add(ProjectMember(project_id=project.id, person_id=person.id))
+        audit.record(session, by, "project.add_member", subject=project, member=str(person.id))
+        session.flush()
+
+
+def remove_member(session: Session, project: Project, person: Person, *, by: Person) -> None:
+    membership = session.get(ProjectMember, (project.id, person.id))
+    if membership is not None:
+        session.delete(membership)
+        audit.record(session, by, "project.remove_member", subject=project, member=str(person.id))
+
+
+def newest_guidelines(session: Session, project: Project, kind: GuidelinesKind) -> Guidelines | None:
+    query = select(Guidelines).where(Guidelines.project_id == project.id, Guidelines.kind == kind)
+    return session.scalar(query.order_by(Guidelines.version.desc()).limit(1))
+
+
+def publish_guidelines(
+    session: Session, project: Project, kind: GuidelinesKind, text: str, *, by: Person | None = None
+) -> Guidelines:
+    """A new version; batches keep the version they were made under."""
+    if not text.strip():
+        raise Invalid("Guidelines can't be empty.", fields={"text": "Write what labelers should do."})
+    before = newest_guidelines(session, project, kind)
+    guidelines = Guidelines(project_id=project.id, kind=kind, text=text, version=before.version + 1 if before else 1)
+    session.add(guidelines)
+    session.flush()
+    audit.record(session, by, "guidelines.publish", subject=guidelines, version=guidelines.version)
+    return guidelines
+
+
+def newest_rating_schema(session: Session, project: Project) -> RatingSchema | None:
+    query = select(RatingSchema).where(RatingSchema.project_id == project.id)
+    return session.scalar(query.order_by(RatingSchema.version.desc()).limit(1))
+
+
+def publish_rating_schema(
+    session: Session, project: Project, fields: dict[str, Any], *, by: Person | None = None
+) -> RatingSchema:
+    """A new version of {"likert": [{key, label, low, high}], "flags": [{key, label}]}."""
+    keys = [field.get("key") for kind in ("likert", "flags") for field in fields.get(kind, [])]
+    if not keys or None in keys or len(set(keys)) != len(keys):
+        raise Invalid("A rating schema needs fields, each with a key of its own.")
+    before = newest_rating_schema(session, project)
+    schema = RatingSchema(project_id=project.id, fields=fields, version=before.version + 1 if before else 1)
+    session.add(schema)
+    session.flush()
+    audit.record(session, by, "rating_schema.publish", subject=schema, version=schema.version)
+    return schema
+
+
+def current_round(session: Session, project: Project) -> Round:
+    query = select(Round).where(Round.project_id == project.id).order_by(Round.number.desc()).limit(1)
+    return session.scalars(query).one()
+
+
+def start_next_round(session: Session, project: Project, *, by: Person) -> Round:
+    """Close the current round and open the next, with the same targets."""
+    current = current_round(session, project)
+    current.closed_at = now()
+    following = Round(project_id=project.id, number=current.number + 1, targets=dict(current.targets))
+    session.add(following)
+    session.flush()
+    audit.record(session, by, "round.start", subject=following, number=following.number)
+    return following
+
+
+def count_projects(session: Session) -> int:
+    return session.scalar(select(func.count()).select_from(Project)) or 0

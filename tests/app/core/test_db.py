@@ -1,0 +1,65 @@
+"""Transactions and the line of writers."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, func, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person, Role
+from app.core.db import FairLock, reading, writing
+from tests.factories import make_person
+
+
+def test_times_come_back_aware_and_in_utc(session: Session) -> None:
+    person = make_person(session)
+    session.expire(person)
+    assert person.created_at.tzinfo is UTC
+    with pytest.raises(Exception, match="without a zone"):
+        session.execute(select(Person).where(Person.created_at > datetime(2026, 1, 1)))
+
+
+def test_an_error_rolls_the_whole_transaction_back(engine: Engine) -> None:
+    with pytest.raises(ZeroDivisionError), writing(engine) as session:
+        make_person(session)
+        _ = 1 // 0
+    with reading(engine) as session:
+        assert session.scalar(select(func.count()).select_from(Person)) == 0
+
+
+def test_thirty_two_writers_all_get_their_turn(engine: Engine) -> None:
+    """SQLite alone answers `database is locked` under this; PostgreSQL takes it as it is."""
+    failures: list[BaseException] = []
+
+    def write(number: int) -> None:
+        try:
+            for turn in range(4):
+                with writing(engine) as session:
+                    session.add(Person(email=f"{number}-{turn}@example.org", name="x", role=Role.labeler))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with reading(engine) as session:
+        assert (failures, session.scalar(select(func.count()).select_from(Person))) == ([], 128)
+
+
+def test_fair_lock_serves_in_the_order_of_arrival() -> None:
+    lock, served = FairLock(), []
+    lock.acquire()
+    threads = []
+    for number in range(5):
+        thread = threading.Thread(target=lambda n=number: (lock.acquire(), served.append(n), lock.release()))
+        thread.start()
+        while len(lock._waiting) <= number:
+            pass
+        threads.append(thread)
+    lock.release()
+    for thread in threads:
+        thread.join()
+    assert served == [0, 1, 2, 3, 4]
