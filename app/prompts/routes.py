@@ -1,0 +1,107 @@
+"""The prompt pool's pages: the list, and the import with its preview."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.responses import RedirectResponse, Response
+
+from app.accounts.deps import Admin, Researcher
+from app.core.config import get_settings
+from app.core.deps import ReadSession, WriteSession
+from app.core.errors import DomainError, Invalid
+from app.core.pages import render
+from app.core.storage import get_artefacts
+from app.projects.deps import CurrentProject
+from app.prompts import service, uploads
+from app.prompts.models import Split, UseCase
+from app.prompts.readers import ImportFormat, guess_format, read_rows
+
+router = APIRouter(prefix="/p/{slug}/prompts")
+
+Nothing = Literal[""]
+
+
+@router.get("")
+def prompt_list(
+    request: Request,
+    session: ReadSession,
+    _: Researcher,
+    project: CurrentProject,
+    split: Split | Nothing = "",
+    use_case: UseCase | Nothing = "",
+    q: str = "",
+    page: int = 1,
+    taken: int | None = None,
+) -> Response:
+    wanted = service.PromptFilter(split or None, use_case or None, q)
+    return render(
+        request,
+        "prompts/list.html",
+        found=service.list_prompts(session, project, wanted, page=page),
+        counts=service.count_by_split(session, project),
+        wanted=wanted,
+        splits=list(Split),
+        use_cases=list(UseCase),
+        taken=taken,
+    )
+
+
+@router.get("/import")
+def import_page(request: Request, _: Admin, project: CurrentProject) -> Response:
+    return _import_page(request)
+
+
+def _import_page(request: Request, *, status: int = 200, typed: str = "", **values: object) -> Response:
+    blank: dict[str, object] = {"error": None, "report": None, "upload": "", "form": "", "source": ""}
+    return render(request, "prompts/import.html", status=status, typed=typed, **{**blank, **values})
+
+
+@router.post("/import")
+def preview(
+    request: Request,
+    session: ReadSession,
+    _: Admin,
+    project: CurrentProject,
+    file: Annotated[UploadFile | None, File()] = None,
+    pasted: Annotated[str, Form()] = "",
+) -> Response:
+    """Read the file or the pasted text and tell what an import would do. Nothing is imported yet."""
+    try:
+        content, form, source = _sent(file, pasted)
+        report = service.check_import(session, project, read_rows(content, form))
+    except DomainError as error:
+        return _import_page(request, status=error.status, typed=pasted, error=error)
+    upload = uploads.keep_upload(get_artefacts(), project.id, content) if report.taken else ""
+    return _import_page(request, typed=pasted, report=report, upload=upload, form=form.value, source=source)
+
+
+def _sent(file: UploadFile | None, pasted: str) -> tuple[bytes, ImportFormat, str]:
+    """What was sent, how to read it, and what to call its source. A file comes before pasted text."""
+    if file is None or not file.filename:
+        form = ImportFormat.jsonl if pasted.lstrip().startswith(("{", "[")) else ImportFormat.text
+        return pasted.encode("utf-8", errors="replace"), form, "pasted"
+    limit = get_settings().upload_mib
+    content = file.file.read(limit * 2**20 + 1)
+    if len(content) > limit * 2**20:
+        raise Invalid(f"The file is larger than {limit} MiB.", mend="Split it, or ask to raise TOUCHSTONE_UPLOAD_MIB.")
+    return content, guess_format(file.filename), file.filename[:200]
+
+
+@router.post("/import/confirm")
+def confirm(
+    request: Request,
+    session: WriteSession,
+    admin: Admin,
+    project: CurrentProject,
+    upload: Annotated[str, Form()],
+    form: Annotated[ImportFormat, Form()],
+    source: Annotated[str, Form()] = "upload",
+) -> Response:
+    try:
+        rows = read_rows(uploads.read_upload(get_artefacts(), project.id, upload), form)
+        report = service.import_prompts(session, project, rows, person=admin, source=source[:200])
+    except DomainError as error:
+        return _import_page(request, status=error.status, error=error)
+    session.commit()  # the upload goes only after its prompts are safe
+    uploads.forget_upload(get_artefacts(), project.id, upload)
+    return RedirectResponse(f"/p/{project.slug}/prompts?taken={len(report.taken)}", 303)

@@ -1,0 +1,176 @@
+"""The prompt pool: checking and taking imports, looking through it, and the plain texts beside it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Text, cast, func, insert, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.accounts import audit
+from app.accounts.models import Person
+from app.projects.models import Project
+from app.prompts.models import PlainText, Prompt, Split, UseCase
+from app.prompts.readers import RawRow
+from app.prompts.schemas import ImportReport, JudgedRow, PromptRow, Verdict, in_words
+from app.prompts.splits import SplitBook, SplitConflict, content_hash, split_of
+
+PAGE_SIZE = 50
+OPENING = 120
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFilter:
+    split: Split | None = None
+    use_case: UseCase | None = None
+    search: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPage:
+    prompts: Sequence[Prompt]
+    total: int
+    number: int
+
+    @property
+    def last(self) -> int:
+        return max(1, -(-self.total // PAGE_SIZE))
+
+
+def check_import(session: Session, project: Project, rows: Iterable[RawRow]) -> ImportReport:
+    """What importing these rows would do. Changes nothing."""
+    known = set(session.scalars(select(Prompt.content_hash).where(Prompt.project_id == project.id)))
+    book = _split_book(session, project)
+    return ImportReport([_judge(raw, known, book) for raw in rows])
+
+
+def import_prompts(
+    session: Session, project: Project, rows: Iterable[RawRow], *, person: Person | None, source: str
+) -> ImportReport:
+    """Take every good row once; the report tells about the others."""
+    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())  # imports take turns
+    report = check_import(session, project, rows)
+    values = [_columns(project, judged, person, source) for judged in report.taken]
+    if values:
+        session.execute(insert(Prompt), values)
+        audit.record(
+            session,
+            person,
+            "prompts.import",
+            subject=project,
+            taken=len(values),
+            source=source,
+            duplicates=len(report.duplicates),
+            refused=len(report.refused),
+        )
+    return report
+
+
+def _split_book(session: Session, project: Project) -> SplitBook:
+    def splits(column: InstrumentedAttribute[str | None]) -> dict[str, Split]:
+        found = select(column, Prompt.split).where(Prompt.project_id == project.id, column.is_not(None)).distinct()
+        return {source: split for source, split in session.execute(found) if source}
+
+    return SplitBook(splits(Prompt.source_organisation), splits(Prompt.source_user))
+
+
+def _judge(raw: RawRow, known: set[str], book: SplitBook) -> JudgedRow:
+    if raw.problem:
+        return JudgedRow(raw.number, Verdict.refused, raw.problem)
+    try:
+        row = PromptRow.model_validate(raw.values)
+        opening = row.messages[-1].content[:OPENING]
+        digest = content_hash(row.turns())
+        if digest in known:
+            return JudgedRow(raw.number, Verdict.duplicate, "this prompt is there already", opening=opening)
+        split = book.place(organisation=row.source_organisation, user=row.source_user, content=digest, wanted=row.split)
+    except ValidationError as error:
+        return JudgedRow(raw.number, Verdict.refused, in_words(error))
+    except SplitConflict as error:
+        return JudgedRow(raw.number, Verdict.refused, str(error), opening=opening)
+    known.add(digest)
+    return JudgedRow(raw.number, Verdict.taken, "", row, digest, split, opening)
+
+
+def _columns(project: Project, judged: JudgedRow, person: Person | None, source: str) -> dict[str, object]:
+    assert judged.row is not None
+    return {
+        "project_id": project.id,
+        "messages": judged.row.turns(),
+        "kind": judged.row.kind,
+        "use_case": judged.row.use_case,
+        "source": judged.row.source or source,
+        "source_user": judged.row.source_user,
+        "source_organisation": judged.row.source_organisation,
+        "language": judged.row.language,
+        "split": judged.split,
+        "content_hash": judged.content_hash,
+        "written_by": person.id if person else None,
+    }
+
+
+def list_prompts(session: Session, project: Project, wanted: PromptFilter, *, page: int = 1) -> PromptPage:
+    """One page of the pool, newest first."""
+    conditions = _conditions(project, wanted)
+    total = session.scalar(select(func.count()).select_from(Prompt).where(*conditions)) or 0
+    number = min(max(1, page), max(1, -(-total // PAGE_SIZE)))
+    found = (
+        select(Prompt)
+        .where(*conditions)
+        .order_by(Prompt.created_at.desc(), Prompt.id)
+        .limit(PAGE_SIZE)
+        .offset((number - 1) * PAGE_SIZE)
+    )
+    return PromptPage(session.scalars(found).all(), total, number)
+
+
+def _conditions(project: Project, wanted: PromptFilter) -> list[ColumnElement[bool]]:
+    conditions = [Prompt.project_id == project.id, Prompt.is_retired.is_(False)]
+    if wanted.split:
+        conditions.append(Prompt.split == wanted.split)
+    if wanted.use_case:
+        conditions.append(Prompt.use_case == wanted.use_case)
+    if wanted.search.strip():
+        conditions.append(_mentions(wanted.search.strip()))
+    return conditions
+
+
+def _mentions(words: str) -> ColumnElement[bool]:
+    """Whether a prompt's messages hold these words. JSON keeps é as \\u00e9, so the words are escaped alike."""
+    needle = json.dumps(words)[1:-1]
+    return cast(Prompt.messages, Text).icontains(needle, autoescape=True)
+
+
+def count_by_split(session: Session, project: Project) -> dict[str, int]:
+    """How many prompts in use each split has."""
+    found = (
+        select(Prompt.split, func.count())
+        .where(Prompt.project_id == project.id, Prompt.is_retired.is_(False))
+        .group_by(Prompt.split)
+    )
+    counts = dict.fromkeys(Split, 0)
+    counts.update((split, count) for split, count in session.execute(found))
+    return {split.value: count for split, count in counts.items()}
+
+
+def add_texts(session: Session, project: Project, texts: Iterable[tuple[str, Split | None]], *, source: str) -> int:
+    """Add plain texts for PPO-ptx, each once; returns how many were new."""
+    known = set(session.scalars(select(PlainText.content_hash).where(PlainText.project_id == project.id)))
+    values = []
+    for text, split in texts:
+        digest = content_hash([{"role": "text", "content": text}])
+        if digest not in known:
+            known.add(digest)
+            values.append(
+                {
+                    "project_id": project.id,
+                    "source": source,
+                    "text": text,
+                    "content_hash": digest,
+                    "split": split or split_of(digest),
+                }
+            )
+    if values:
+        session.execute(insert(PlainText), values)
+    return len(values)
