@@ -1,0 +1,140 @@
+"""Win rates, Likert means and flag rates of models, from people's rankings of their completions side by side."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TypeVarTuple
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, aliased
+
+from app.accounts.models import Group, Person
+from app.evals.intervals import Estimate, clustered_mean
+from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
+from app.projects.models import Project
+from app.registry.models import Model
+
+Columns = TypeVarTuple("Columns")
+
+
+@dataclass(frozen=True, slots=True)
+class Judgments:
+    """Which judgments count: of one kind of batch, one group of labelers, people or simulated labelers or both."""
+
+    kind: BatchKind | None = BatchKind.evaluation
+    group: Group | None = None
+    simulated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one model stands against the baseline."""
+
+    model: Model
+    win_rate: Estimate | None  # over the baseline, ties half; none for the baseline itself or without shared rankings
+    likert: Estimate | None
+    flags: dict[str, float] = field(default_factory=dict)  # share of its rated completions that carry the flag
+    rated: int = 0
+
+
+def _counting(query: Select[*Columns], project: Project, judgments: Judgments) -> Select[*Columns]:
+    """Restrict a query over Ranking to the judgments that count; superseded rankings don't."""
+    newer = aliased(Ranking)
+    query = (
+        query.select_from(Ranking)
+        .join(Item, Item.id == Ranking.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .join(Person, Person.id == Ranking.person_id)
+        .where(Batch.project_id == project.id, Ranking.cannot_rank.is_(False))
+        .where(~select(newer.id).where(newer.supersedes_id == Ranking.id).exists())
+    )
+    if judgments.kind is not None:
+        query = query.where(Batch.kind == judgments.kind)
+    if judgments.group is not None:
+        query = query.where(Person.group == judgments.group)
+    if judgments.simulated is not None:
+        query = query.where(Person.is_simulated.is_(judgments.simulated))
+    return query
+
+
+def _ranked_models(
+    session: Session, project: Project, judgments: Judgments
+) -> Iterator[tuple[uuid.UUID, dict[uuid.UUID, list[int]]]]:
+    """Each ranking as (prompt, ranks by model)."""
+    rows = session.execute(
+        _counting(select(Ranking.id, Item.prompt_id, Model.id, RankingPlace.rank), project, judgments)
+        .join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
+        .join(Completion, Completion.id == RankingPlace.completion_id)
+        .join(Model, Model.id == Completion.model_id)
+        .order_by(Ranking.id)
+    )
+    rankings: dict[uuid.UUID, tuple[uuid.UUID, dict[uuid.UUID, list[int]]]] = {}
+    for ranking_id, prompt_id, model_id, rank in rows:
+        rankings.setdefault(ranking_id, (prompt_id, defaultdict(list)))[1][model_id].append(rank)
+    yield from rankings.values()
+
+
+def preference(mine: list[int], theirs: list[int]) -> float:
+    """The share of pairs in which my completion is ranked above theirs; a tie counts half. Rank 1 is best."""
+    points = [1.0 if a < b else 0.5 if a == b else 0.0 for a in mine for b in theirs]
+    return sum(points) / len(points)
+
+
+def win_rates(
+    session: Session, project: Project, baseline: Model, *, judgments: Judgments
+) -> dict[uuid.UUID, Estimate]:
+    """Each model's win rate over `baseline`; a ranking counts once however many completions it holds."""
+    points: dict[uuid.UUID, list[tuple[uuid.UUID, float]]] = defaultdict(list)
+    for prompt_id, ranks in _ranked_models(session, project, judgments):
+        if baseline.id not in ranks:
+            continue
+        for model_id, mine in ranks.items():
+            if model_id != baseline.id:
+                points[model_id].append((prompt_id, preference(mine, ranks[baseline.id])))
+    estimates = {model_id: clustered_mean(values) for model_id, values in points.items()}
+    return {model_id: estimate for model_id, estimate in estimates.items() if estimate}
+
+
+def _ratings(
+    session: Session, project: Project, judgments: Judgments
+) -> dict[uuid.UUID, list[tuple[uuid.UUID, dict[str, int], list[str]]]]:
+    """(prompt, Likert answers, flags) of each rated completion, by model."""
+    rows = session.execute(
+        _counting(select(Model.id, Item.prompt_id, Rating.likert, Rating.flags), project, judgments)
+        .join(Rating, Rating.ranking_id == Ranking.id)
+        .join(Completion, Completion.id == Rating.completion_id)
+        .join(Model, Model.id == Completion.model_id)
+    )
+    by_model: dict[uuid.UUID, list[tuple[uuid.UUID, dict[str, int], list[str]]]] = defaultdict(list)
+    for model_id, prompt_id, likert, flags in rows:
+        by_model[model_id].append((prompt_id, likert, flags))
+    return by_model
+
+
+def standings(session: Session, project: Project, baseline: Model, *, judgments: Judgments) -> list[Standing]:
+    """Every judged model: its win rate over `baseline`, Likert mean and flag rates, the best first."""
+    rates = win_rates(session, project, baseline, judgments=judgments)
+    ratings = _ratings(session, project, judgments)
+    models = session.scalars(select(Model).where(Model.id.in_({*rates, *ratings, baseline.id}))).all()
+    rows = []
+    for model in models:
+        rated = ratings.get(model.id, [])
+        likert = clustered_mean(
+            (prompt, float(answers["overall"])) for prompt, answers, _ in rated if "overall" in answers
+        )
+        keys = sorted({key for _, _, flags in rated for key in flags})
+        shares = {key: sum(key in flags for _, _, flags in rated) / len(rated) for key in keys}
+        rows.append(Standing(model, rates.get(model.id), likert, shares, len(rated)))
+    return sorted(rows, key=lambda row: row.win_rate.mean if row.win_rate else 0.5, reverse=True)
+
+
+def judged_models(session: Session, project: Project, *, judgments: Judgments) -> list[Model]:
+    """Models with at least one completion that a counting ranking placed, oldest first."""
+    ranked = (
+        _counting(select(Completion.model_id), project, judgments)
+        .join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
+        .join(Completion, Completion.id == RankingPlace.completion_id)
+        .distinct()
+    )
+    return list(session.scalars(select(Model).where(Model.id.in_(ranked)).order_by(Model.created_at)))

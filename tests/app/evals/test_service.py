@@ -1,0 +1,117 @@
+"""Win rates from stored rankings, on both databases."""
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Group, Person
+from app.core.clock import now
+from app.evals import service
+from app.evals.service import Judgments
+from app.labeling.models import Assignment, Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
+from app.projects import service as projects
+from app.projects.models import Project
+from app.registry.models import Model, ModelKind
+from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
+
+
+@pytest.fixture
+def models(session: Session) -> tuple[Project, Model, Model]:
+    project = make_project(session)
+    sft = make_model(session, project, kind=ModelKind.sft)
+    return project, sft, make_model(session, project, kind=ModelKind.policy)
+
+
+def rank(
+    session: Session,
+    project: Project,
+    person: Person,
+    ranks: dict[Model, int],
+    *,
+    kind: BatchKind = BatchKind.evaluation,
+    cannot_rank: bool = False,
+) -> Ranking:
+    """One judged item of a batch of its own: a completion of each model, ranked as given and rated 8 - 2 × rank."""
+    batch = Batch(project_id=project.id, name="b", kind=kind)
+    session.add(batch)
+    session.flush()
+    prompt = make_prompt(session, project)
+    item = Item(batch_id=batch.id, prompt_id=prompt.id, position=0)
+    session.add(item)
+    session.flush()
+    assignment = Assignment(item_id=item.id, person_id=person.id, lease_until=now())
+    session.add(assignment)
+    session.flush()
+    ranking = Ranking(assignment_id=assignment.id, item_id=item.id, person_id=person.id, cannot_rank=cannot_rank)
+    session.add(ranking)
+    session.flush()
+    schema = projects.newest_rating_schema(session, project)
+    assert schema is not None
+    for model, place in ranks.items():
+        completion: Completion = make_completion(session, prompt, model=model)
+        session.add(RankingPlace(ranking_id=ranking.id, completion_id=completion.id, rank=place))
+        session.add(
+            Rating(
+                ranking_id=ranking.id,
+                completion_id=completion.id,
+                rating_schema_id=schema.id,
+                likert={"overall": 8 - 2 * place},
+                flags=["hallucination"] if place > 1 else [],
+            )
+        )
+    session.flush()
+    return ranking
+
+
+def test_win_rate_counts_ties_half(session: Session, models: tuple[Project, Model, Model]) -> None:
+    project, sft, policy = models
+    person = make_person(session)
+    for mine, theirs in ((1, 2), (1, 2), (1, 1), (2, 1)):
+        rank(session, project, person, {policy: mine, sft: theirs})
+    estimate = service.win_rates(session, project, sft, judgments=Judgments())[policy.id]
+    assert (estimate.mean, estimate.n, estimate.clusters) == (0.625, 4, 4)
+
+
+def test_standings_give_likert_means_and_flag_rates(session: Session, models: tuple[Project, Model, Model]) -> None:
+    project, sft, policy = models
+    person = make_person(session)
+    rank(session, project, person, {policy: 1, sft: 2})
+    rank(session, project, person, {policy: 1, sft: 2})
+    best, baseline = service.standings(session, project, sft, judgments=Judgments())
+    assert (best.model.id, best.likert and best.likert.mean, best.flags) == (policy.id, 6.0, {})
+    assert (baseline.win_rate, baseline.flags) == (None, {"hallucination": 1.0})
+
+
+def test_only_the_asked_judgments_count(session: Session, models: tuple[Project, Model, Model]) -> None:
+    project, sft, policy = models
+    held_out, simulated = make_person(session, group=Group.held_out), make_person(session, is_simulated=True)
+    rank(session, project, held_out, {policy: 1, sft: 2})
+    rank(session, project, simulated, {policy: 2, sft: 1})
+    rank(session, project, held_out, {policy: 2, sft: 1}, kind=BatchKind.ranking)
+    rank(session, project, held_out, {policy: 2, sft: 1}, cannot_rank=True)
+
+    def mean(judgments: Judgments) -> float:
+        return service.win_rates(session, project, sft, judgments=judgments)[policy.id].mean
+
+    assert mean(Judgments()) == 0.5
+    assert mean(Judgments(group=Group.held_out)) == 1.0
+    assert mean(Judgments(simulated=False)) == 1.0
+    assert mean(Judgments(kind=BatchKind.ranking)) == 0.0
+
+
+def test_a_superseded_ranking_does_not_count(session: Session, models: tuple[Project, Model, Model]) -> None:
+    project, sft, policy = models
+    person = make_person(session)
+    first = rank(session, project, person, {policy: 1, sft: 2})
+    second = rank(session, project, person, {policy: 2, sft: 1})
+    second.supersedes_id = first.id
+    session.flush()
+    assert service.win_rates(session, project, sft, judgments=Judgments())[policy.id].mean == 0.0
+
+
+def test_judged_models_are_those_with_a_ranked_completion(
+    session: Session, models: tuple[Project, Model, Model]
+) -> None:
+    project, sft, policy = models
+    make_model(session, project)
+    rank(session, project, make_person(session), {policy: 1, sft: 2})
+    assert {model.id for model in service.judged_models(session, project, judgments=Judgments())} == {sft.id, policy.id}
