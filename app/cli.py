@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app import tables  # noqa: F401  the metadata must be whole before the first query
+from app import doctor, startup, tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
 from app.core.config import get_settings
@@ -23,19 +23,35 @@ app.add_typer(user, name="user")
 
 
 @app.command()
-def web() -> None:
-    """Run the web process."""
-    import uvicorn
+def up() -> None:
+    """Run everything on this machine: Redis, web, worker and scheduler, until Ctrl-C."""
+    startup.up(get_settings(), typer.echo)
 
-    settings = get_settings()
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        proxy_headers=settings.public_url is not None,
-    )
+
+@app.command()
+def web(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
+    """Run the web process."""
+    startup.serve(get_settings(), fd)
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker: one process, one run at a time, on the GPU when there is one."""
+    startup.run_worker()
+
+
+@app.command()
+def scheduler() -> None:
+    """Run the scheduler, which hands on the runs of workers that died and sends lost messages again."""
+    startup.run_scheduler(get_settings())
+
+
+@app.command("doctor")
+def examine() -> None:
+    """Say what is wrong with the set-up, and how to mend it."""
+    findings = doctor.examine(get_settings())
+    typer.echo(doctor.report(findings))
+    raise typer.Exit(code=int(doctor.is_wrong(findings)))
 
 
 @app.command()

@@ -6,6 +6,8 @@ from pathlib import Path
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.embedded_redis import short_socket
+
 
 class Settings(BaseSettings):
     """One installation's settings. Nothing here has a secret default: secrets are generated in the state folder."""
@@ -41,7 +43,7 @@ class Settings(BaseSettings):
 
     @property
     def redis_socket(self) -> Path:
-        return self.state_dir / "redis.sock"
+        return short_socket(self.state_dir / "redis.sock")
 
     @property
     def redis(self) -> str:
