@@ -1,0 +1,149 @@
+"""The registry: models are added, checked by a worker, and registered when a run has made one."""
+
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.accounts import audit
+from app.accounts.models import Person
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.queue import JobName, enqueue
+from app.projects.models import Project
+from app.registry.models import Model, ModelKind, ModelState
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_HUB = re.compile(r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+BUILT_IN = ("starter", "smollm2")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """What a run made: registered when the run's row says that it succeeded."""
+
+    kind: ModelKind
+    parent_id: uuid.UUID
+    storage_key: str
+    parameters: int | None
+    context: int | None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def models_of(session: Session, project: Project, *, kinds: Sequence[ModelKind] = (), ready: bool = False) -> list[Model]:
+    """The project's models, the newest first."""
+    query = select(Model).where(Model.project_id == project.id).order_by(Model.created_at.desc())
+    if kinds:
+        query = query.where(Model.kind.in_(kinds))
+    if ready:
+        query = query.where(Model.state == ModelState.ready)
+    return list(session.scalars(query))
+
+
+def model_of_project(session: Session, project: Project, model_id: uuid.UUID) -> Model:
+    model = session.get(Model, model_id)
+    if model is None or model.project_id != project.id:
+        raise NotFound("There is no such model in this project.")
+    return model
+
+
+def model_of_run(session: Session, run_id: uuid.UUID) -> Model | None:
+    return session.scalar(select(Model).where(Model.run_id == run_id))
+
+
+def free_name(session: Session, project_id: uuid.UUID, wanted: str) -> str:
+    """`wanted`, or with the first number after it that no model of the project has."""
+    taken = set(session.scalars(select(Model.name).where(Model.project_id == project_id)))
+    names = [wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise Invalid(f"{name!r} can't be a model's name.",
+                      fields={"name": "Use letters, digits, dots, dashes and underscores, up to 80 characters."})
+    return name
+
+
+def check_source(source: str, *, allow_folders: bool) -> str:
+    """A source a worker can load: starter, smollm2, hub:OWNER/NAME, or (from the command line) a folder."""
+    if source in BUILT_IN or _HUB.fullmatch(source):
+        return source
+    if source.startswith("hub:"):
+        raise Invalid(f"{source!r} is no model of the Hub.", fields={"source": "Write hub:OWNER/NAME."})
+    if allow_folders and source:
+        return source
+    raise Invalid(f"{source!r} is no source of a model.",
+                  fields={"source": "Choose starter, smollm2 or hub:OWNER/NAME; add folders by `touchstone models add`."})
+
+
+def add_base(session: Session, project: Project, name: str, *, source: str, by: Person | None,
+             nudge: bool = True) -> Model:
+    """A row for a base model that a worker is to check and store. A refused one of the same name is tried again."""
+    model = session.scalar(select(Model).where(Model.project_id == project.id, Model.name == check_name(name)))
+    if model is not None and model.state != ModelState.refused:
+        raise Conflict(f"There is a model named {name!r} already.", mend="Choose another name.")
+    if model is None:
+        model = Model(project_id=project.id, name=name, kind=ModelKind.base)
+        session.add(model)
+    model.state, model.source, model.error = ModelState.adding, source, None
+    session.flush()
+    audit.record(session, by, "model.add", subject=model, source=source)
+    if nudge:
+        enqueue(session, JobName.add_model, model.id)
+    return model
+
+
+def _settle(session: Session, model_id: uuid.UUID, **values: Any) -> bool:
+    """Change a model that is still being added; duplicates of the job find it settled."""
+    query = update(Model).where(Model.id == model_id, Model.state == ModelState.adding).values(**values)
+    return bool(session.execute(query).rowcount)  # type: ignore[attr-defined]
+
+
+def mark_ready(session: Session, model_id: uuid.UUID, *, storage_key: str, parameters: int, context: int | None,
+               revision: str | None = None, metrics: dict[str, Any] | None = None) -> bool:
+    return _settle(session, model_id, state=ModelState.ready, storage_key=storage_key, parameters=parameters,
+                   context=context, revision=revision, metrics=metrics or {}, error=None)
+
+
+def mark_refused(session: Session, model_id: uuid.UUID, reason: str) -> bool:
+    return _settle(session, model_id, state=ModelState.refused, error=reason)
+
+
+def try_again(session: Session, model: Model, *, by: Person) -> None:
+    """Have a worker look at a refused model once more."""
+    if model.state != ModelState.refused:
+        raise Conflict(f"{model.name} is {model.state}.", mend="Only a refused model can be tried again.")
+    model.state, model.error = ModelState.adding, None
+    audit.record(session, by, "model.try_again", subject=model)
+    enqueue(session, JobName.add_model, model.id)
+
+
+def register_trained(session: Session, project_id: uuid.UUID, *, name: str, run_id: uuid.UUID,
+                     trained: TrainedModel) -> Model:
+    """The model a run made. One run makes one model, however often this is asked."""
+    model = model_of_run(session, run_id)
+    if model is None:
+        model = Model(project_id=project_id, run_id=run_id, name=free_name(session, project_id, name), kind=trained.kind,
+                      parent_id=trained.parent_id, storage_key=trained.storage_key, parameters=trained.parameters,
+                      context=trained.context, metrics=trained.metrics, source="run")
+        session.add(model)
+        session.flush()
+    return model
+
+
+def ancestors(session: Session, model: Model) -> list[Model]:
+    """The models it was trained from, its parent first."""
+    line: list[Model] = []
+    while model.parent_id is not None:
+        model = session.get_one(Model, model.parent_id)
+        line.append(model)
+    return line
+
+
+def descendants(session: Session, model: Model) -> list[Model]:
+    """The models trained directly from it."""
+    return list(session.scalars(select(Model).where(Model.parent_id == model.id).order_by(Model.created_at)))

@@ -1,0 +1,181 @@
+"""A new run: checked before it starts, its inputs frozen, queued."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.accounts import audit
+from app.accounts.models import Person
+from app.core.errors import Invalid
+from app.core.queue import JobName, enqueue
+from app.projects import service as projects
+from app.projects.models import Project, Round
+from app.registry import service as registry
+from app.registry.models import Model, ModelState
+from app.runs import forms, inputs, service
+from app.runs.code_version import code_version
+from app.runs.configs import RunConfig, RunKind, defaults_for
+from app.runs.models import Run, RunInput
+from app.runs.schemas import PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
+
+
+def default_config(kind: RunKind, model: Model | None) -> RunConfig:
+    """The values a form starts from: the paper's for a large model, scaled ones for a small one."""
+    base = defaults_for(kind, (model.parameters if model else None) or 0)
+    if kind != RunKind.sampling:
+        return base
+    return SamplingPlan(**base.model_dump())
+
+
+def default_name(kind: RunKind, config: RunConfig, round_number: int) -> str:
+    if isinstance(config, SamplingPlan):
+        stem = "evaluation" if config.batch_kind == "evaluation" else "completions"
+    else:
+        stem = {"Reward model": "rm"}.get(kind_name(kind, config), kind_name(kind, config).lower())
+    return f"{stem}-round-{round_number}"
+
+
+def _free_run_name(session: Session, project: Project, wanted: str) -> str:
+    """`wanted`, or with a number after it: a run and the model it makes share their name."""
+    taken = set(session.scalars(select(Run.name).where(Run.project_id == project.id)))
+    number, name = 1, registry.free_name(session, project.id, wanted)
+    while name in taken:
+        number += 1
+        name = registry.free_name(session, project.id, f"{wanted}-{number}")
+    return name
+
+
+def _part_models(session: Session, project: Project, kind: RunKind, chosen: Mapping[str, str]) -> dict[str, Model]:
+    models: dict[str, Model] = {}
+    wrong: dict[str, str] = {}
+    for part in PARTS[kind]:
+        if not part.models:
+            continue
+        if not chosen.get(part.name):
+            if part.is_required:
+                wrong[part.name] = f"Choose a model: {part.help}"
+            continue
+        try:
+            model = registry.model_of_project(session, project, uuid.UUID(chosen[part.name]))
+        except (ValueError, registry.NotFound):
+            wrong[part.name] = "There is no such model in this project."
+            continue
+        if model.kind not in part.models or model.state != ModelState.ready:
+            wrong[part.name] = f"{model.name} is a {model.kind} model, {model.state}; this needs a ready {_any_of(part.models)}."
+        models[part.name] = model
+    if wrong:
+        raise Invalid(next(iter(wrong.values())), fields=wrong)
+    return models
+
+
+def _any_of(kinds: tuple[Any, ...]) -> str:
+    return " or ".join(str(kind) for kind in kinds) + " model"
+
+
+def _refuse_short_context(config: RunConfig, models: Mapping[str, Model]) -> None:
+    """A prompt and its completion must fit the shortest context among the models."""
+    tokens = config.max_prompt_tokens + config.max_completion_tokens
+    for model in models.values():
+        if model.context is not None and tokens > model.context:
+            raise Invalid(
+                f"A prompt of {config.max_prompt_tokens} and a completion of {config.max_completion_tokens} tokens are "
+                f"{tokens} together, and {model.name} reads at most {model.context}.",
+                mend="Lower max_prompt_tokens or max_completion_tokens.",
+                fields={"max_completion_tokens": f"Prompt and completion must fit in {model.context} tokens."},
+            )
+
+
+def _refuse_bad_sampling(config: RunConfig, models: Mapping[str, Model]) -> None:
+    if not isinstance(config, SamplingPlan):
+        return
+    if len({model.id for model in models.values()}) < len(models):
+        raise Invalid("The same model is chosen twice.", mend="Ask for more completions of it instead.")
+    shown = config.completions_per_prompt * len(models)
+    if not 2 <= shown <= 9:
+        raise Invalid(
+            f"{shown} completions would stand in each ranking; a labeler can order 2 to 9.",
+            mend="The paper shows 4 to 9.",
+            fields={"completions_per_prompt": f"{len(models)} models × this must be 2 to 9."},
+        )
+
+
+def create_run(session: Session, project: Project, kind: RunKind, plan: RunPlan, *, by: Person) -> Run:
+    """Check the plan, freeze what it reads, and queue it. What can't work is refused here, in words."""
+    config = forms.parse(kind, plan.config)
+    models = _part_models(session, project, kind, plan.parts)
+    _refuse_short_context(config, models)
+    _refuse_bad_sampling(config, models)
+    turn = projects.current_round(session, project)
+    snapshots = inputs.freeze(session, project, kind, config, plan.parts, turn=turn, by=by)
+    name = registry.check_name(plan.name.strip() or default_name(kind, config, turn.number))
+    run = Run(project_id=project.id, round_id=turn.id, kind=kind, name=_free_run_name(session, project, name),
+              config=config.model_dump(mode="json"), seed=config.seed, created_by=by.id, code_version=code_version())
+    session.add(run)
+    session.flush()
+    _keep_inputs(session, run, Inputs({part: model.id for part, model in models.items()},
+                                      {part: snapshot.id for part, snapshot in snapshots.items()}))
+    service.log(session, run.id, f"{by.name} asked for it.")
+    audit.record(session, by, "run.create", subject=run, kind=kind)
+    enqueue(session, JobName.run, run.id)
+    session.flush()
+    return run
+
+
+def _keep_inputs(session: Session, run: Run, chosen: Inputs) -> None:
+    session.add_all(RunInput(run_id=run.id, part=part, model_id=id_) for part, id_ in chosen.models.items())
+    session.add_all(RunInput(run_id=run.id, part=part, snapshot_id=id_) for part, id_ in chosen.snapshots.items())
+    session.flush()
+
+
+def plan_of(session: Session, run: Run) -> RunPlan:
+    """A plan that asks for the same again: the form of a clone starts from it."""
+    rows = session.scalars(select(RunInput).where(RunInput.run_id == run.id))
+    parts = {row.part: str(row.model_id or row.snapshot_id) for row in rows}
+    return RunPlan(name="", parts=parts, config=run.config)
+
+
+def suggested_parts(session: Session, project: Project, kind: RunKind) -> dict[str, str]:
+    """The newest fitting model for every part that must have one, and fresh snapshots."""
+    chosen: dict[str, str] = {}
+    for part in PARTS[kind]:
+        if part.snapshot is not None:
+            chosen[part.name] = inputs.suggested_choice(session, project, part)
+        elif part.is_required:
+            chosen[part.name] = _newest_of(session, project, kind, part.models)
+    return chosen
+
+
+def _newest_of(session: Session, project: Project, kind: RunKind, kinds: tuple[Any, ...]) -> str:
+    """SFT starts from the base again; the others from the newest of the most trained kind there is."""
+    order = list(kinds) if kind == RunKind.sft else sorted(kinds, key=_TRAINED.__getitem__, reverse=True)
+    if kind in (RunKind.ppo, RunKind.reward_model):
+        order = sorted(kinds, key=lambda k: (k != "sft", k != "reward", -_TRAINED[k]))
+    for model_kind in order:
+        models = registry.models_of(session, project, kinds=[model_kind], ready=True)
+        if models:
+            return str(models[0].id)
+    return ""
+
+
+_TRAINED = {"base": 0, "sft": 1, "policy": 2, "reward": 1}
+
+
+def subject_model(session: Session, kind: RunKind, parts: Mapping[str, str]) -> Model | None:
+    """The model whose size decides the form's defaults."""
+    try:
+        return session.get(Model, uuid.UUID(parts.get(SUBJECT[kind], "")))
+    except ValueError:
+        return None
+
+
+def queued_before(session: Session, run: Run) -> int:
+    """How many runs wait ahead of this one, in every project."""
+    ahead = select(func.count()).select_from(Run).where(Run.state == "queued", Run.queued_at < run.queued_at)
+    return session.scalar(ahead) or 0
+
+
+def round_of(session: Session, run: Run) -> Round | None:
+    return session.get(Round, run.round_id) if run.round_id else None

@@ -1,0 +1,160 @@
+"""The data a run reads: chosen or frozen when the run is made, and refused in words when it can't do."""
+
+import random
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person
+from app.core.errors import Invalid
+from app.datasets import service as datasets
+from app.datasets.models import Snapshot, SnapshotKind
+from app.labeling.models import Batch, BatchKind, Item
+from app.projects.models import Project, Round
+from app.prompts.models import PlainText, Prompt, Split
+from app.runs.configs import PpoConfig, RunConfig, RunKind, SftConfig
+from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, Part, SamplingPlan
+
+LEAST_RANKINGS = 2  # one to learn from and one more, or there is nothing to generalise
+
+
+def snapshots_of(session: Session, project: Project, kind: SnapshotKind) -> list[Snapshot]:
+    """The project's snapshots of a kind, the newest first."""
+    query = select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.kind == kind)
+    return list(session.scalars(query.order_by(Snapshot.created_at.desc())))
+
+
+def suggested_choice(session: Session, project: Project, part: Part) -> str:
+    """Fresh snapshots of everything; plain text only where the project has some."""
+    if part.is_required or part.snapshot != SnapshotKind.text:
+        return NEW
+    has_text = session.scalar(select(PlainText.id).where(PlainText.project_id == project.id).limit(1))
+    return NEW if has_text else NONE
+
+
+def freeze(session: Session, project: Project, kind: RunKind, config: RunConfig, chosen: Mapping[str, str], *,
+           turn: Round, by: Person) -> dict[str, Snapshot]:
+    """A snapshot for every part of data that this run reads."""
+    if isinstance(config, SamplingPlan):
+        return {"prompts": _freeze_prompts_to_sample(session, project, config, turn=turn, by=by)}
+    snapshots: dict[str, Snapshot] = {}
+    for part in PARTS[kind]:
+        if part.snapshot is not None and _is_wanted(part, config, chosen):
+            snapshots[part.name] = _snapshot(session, project, part, chosen.get(part.name) or NEW, turn=turn, by=by)
+    for part_name, snapshot in snapshots.items():
+        _REFUSALS.get((kind, part_name), _refuse_nothing)(snapshot)
+    return snapshots
+
+
+def _is_wanted(part: Part, config: RunConfig, chosen: Mapping[str, str]) -> bool:
+    """Plain text is read when the config mixes it in, whatever was chosen; other parts when chosen or required."""
+    if part.name == "texts":
+        return bool((isinstance(config, PpoConfig) and config.ptx_coefficient)
+                    or (isinstance(config, SftConfig) and config.pretraining_mix))
+    return part.is_required or bool(chosen.get(part.name))
+
+
+def _snapshot(session: Session, project: Project, part: Part, choice: str, *, turn: Round, by: Person) -> Snapshot:
+    assert part.snapshot is not None
+    if choice in (NEW, NEW_ROUND):
+        wanted: dict[str, Any] = {"rounds": [turn.number]} if choice == NEW_ROUND else {}
+        return datasets.freeze_snapshot(session, project, part.snapshot, wanted, by)
+    try:
+        snapshot = session.get(Snapshot, uuid.UUID(choice))
+    except ValueError:
+        snapshot = None
+    if snapshot is None or snapshot.project_id != project.id or snapshot.kind != part.snapshot:
+        raise Invalid(f"There is no such snapshot of {part.snapshot}.", fields={part.name: "Choose one of the list."})
+    return snapshot
+
+
+def _freeze_prompts_to_sample(session: Session, project: Project, config: SamplingPlan, *, turn: Round,
+                              by: Person) -> Snapshot:
+    ids = prompts_to_sample(session, project, config, turn=turn)
+    if not ids:
+        split = "training" if config.batch_kind == "ranking" else "held-out (valid and test)"
+        raise Invalid(
+            f"No {split} prompt is left to sample for in round {turn.number}.",
+            mend="Import more prompts, or start the next round.", fields={"prompts": "No prompt is left."},
+        )
+    return datasets.freeze_snapshot(session, project, SnapshotKind.prompts, {"ids": ids}, by)
+
+
+def prompts_to_sample(session: Session, project: Project, config: SamplingPlan, *, turn: Round) -> list[str]:
+    """For rankings: training prompts that stand in none of the round's ranking batches. For evaluations: held-out
+    ones, test before valid. Drawn by the seed, so that the same request finds the same prompts."""
+    is_ranking = config.batch_kind == "ranking"
+    splits = [Split.train] if is_ranking else [Split.test, Split.valid]
+    query = select(Prompt.id, Prompt.split).where(
+        Prompt.project_id == project.id, Prompt.is_retired.is_(False), Prompt.split.in_(splits)
+    )
+    if is_ranking:
+        ranked = select(Item.prompt_id).join(Batch, Batch.id == Item.batch_id).where(
+            Batch.project_id == project.id, Batch.round_id == turn.id, Batch.kind == BatchKind.ranking
+        )
+        query = query.where(Prompt.id.not_in(ranked))
+    found = sorted((splits.index(split), str(prompt_id)) for prompt_id, split in session.execute(query))
+    chance = random.Random(config.seed)
+    drawn = sorted(found, key=lambda row: (row[0], chance.random()))
+    return [prompt_id for _, prompt_id in drawn[: config.prompts]]
+
+
+def usable_rankings(snapshot: Snapshot) -> int:
+    """Training rankings with at least one pair that isn't a tie."""
+    rankings = datasets.read_examples(snapshot)
+    return sum(ranking.split == "train" and len(set(ranking.ranks)) > 1 for ranking in rankings)
+
+
+def _train_rows(snapshot: Snapshot) -> int:
+    return sum(example.split == "train" for example in datasets.read_examples(snapshot))
+
+
+def _refuse_no_demonstrations(snapshot: Snapshot) -> None:
+    if not _train_rows(snapshot):
+        raise Invalid(
+            "There are no demonstrations in the training split.",
+            mend="Write some at the desk, or import them, before training.",
+            fields={"demonstrations": "None in the training split."},
+        )
+
+
+def _refuse_few_rankings(snapshot: Snapshot) -> None:
+    found = usable_rankings(snapshot)
+    if found < LEAST_RANKINGS:
+        raise Invalid(
+            f"A reward model needs at least {LEAST_RANKINGS} training rankings that aren't all ties; there "
+            f"{'is 1' if found == 1 else f'are {found}'}.",
+            mend="Rank more completions first; some hundreds make a model worth optimising.",
+            fields={"comparisons": f"{found} usable."},
+        )
+
+
+def _refuse_no_prompts(snapshot: Snapshot) -> None:
+    if not _train_rows(snapshot):
+        raise Invalid("There are no prompts in the training split.", mend="Import prompts first.",
+                      fields={"prompts": "None in the training split."})
+
+
+def _refuse_no_text(snapshot: Snapshot) -> None:
+    if not _train_rows(snapshot):
+        raise Invalid(
+            "The plain-text mix is on, but the project has no plain text in its training split.",
+            mend="Import plain text, or set the mix to 0 (for PPO: ptx_coefficient 0 is plain PPO).",
+            fields={"texts": "No plain text."},
+        )
+
+
+def _refuse_nothing(_: Snapshot) -> None:
+    """Demonstrations for a reward model's bias may be few or none."""
+
+
+_REFUSALS = {
+    (RunKind.sft, "demonstrations"): _refuse_no_demonstrations,
+    (RunKind.sft, "texts"): _refuse_no_text,
+    (RunKind.reward_model, "comparisons"): _refuse_few_rankings,
+    (RunKind.ppo, "prompts"): _refuse_no_prompts,
+    (RunKind.ppo, "texts"): _refuse_no_text,
+}

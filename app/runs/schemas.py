@@ -1,0 +1,110 @@
+"""What a run is asked for: its parts, and the plan of a sampling run."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from pydantic import BaseModel, model_validator
+
+from app.datasets.models import SnapshotKind
+from app.registry.models import ModelKind
+from app.runs.configs import CONFIGS, PpoConfig, RunConfig, RunKind, SamplingConfig, setting
+
+
+class SamplingPlan(SamplingConfig):
+    """Completions of one or several models, and the batch in which labelers get them."""
+
+    batch_kind: Literal["ranking", "evaluation"] = setting(
+        "ranking",
+        "Rankings train the reward model, on prompts not ranked yet; evaluations are kept out of training, on held-out "
+        "prompts.",
+        paper="both (3.4, 3.6)",
+    )
+    overlap: int = setting(1, "Labelers who judge each prompt.", paper="some prompts by several (3.4)", ge=1, le=20)
+    group: Literal["everyone", "training", "held_out"] = setting(
+        "training", "Who judges them. Held-out labelers make no training data.", paper="held-out for evaluation (3.6)"
+    )
+
+    @model_validator(mode="after")
+    def _held_out_only_evaluates(self) -> Self:
+        if self.batch_kind == "ranking" and self.group == "held_out":
+            raise ValueError("group held_out only evaluates: choose training or everyone, or batch_kind evaluation")
+        return self
+
+
+PLANS: dict[RunKind, type[RunConfig]] = {**CONFIGS, RunKind.sampling: SamplingPlan}
+
+NEW, NEW_ROUND, NONE = "new", "new-round", ""  # choices of a snapshot part, beside an existing snapshot's id
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that a model or a snapshot plays in a run."""
+
+    name: str
+    label: str
+    help: str
+    models: tuple[ModelKind, ...] = ()
+    snapshot: SnapshotKind | None = None
+    is_required: bool = True
+
+
+_WRITERS = (ModelKind.base, ModelKind.sft, ModelKind.policy)
+_TEXTS = Part("texts", "Plain text", "Text like the base model's own, mixed in to keep what it knew.",
+              snapshot=SnapshotKind.text, is_required=False)  # fmt: skip
+
+PARTS: dict[RunKind, tuple[Part, ...]] = {
+    RunKind.sft: (
+        Part("base", "Start from", "The model to fine-tune.", models=_WRITERS),
+        Part("demonstrations", "Demonstrations", "Frozen when the run is made.", snapshot=SnapshotKind.demonstrations),
+        _TEXTS,
+        Part("reward_model", "Score with", "A reward model that picks the best epoch (else: validation loss).",
+             models=(ModelKind.reward,), is_required=False),
+    ),
+    RunKind.reward_model: (
+        Part("base", "Start from", "The SFT model; its head is replaced by a score.", models=_WRITERS),
+        Part("comparisons", "Rankings", "Frozen when the run is made.", snapshot=SnapshotKind.comparisons),
+        Part("demonstrations", "Demonstrations", "Their mean reward becomes 0.", snapshot=SnapshotKind.demonstrations,
+             is_required=False),
+    ),
+    RunKind.ppo: (
+        Part("policy", "Policy starts from", "Also the reference that the KL is measured from.",
+             models=(ModelKind.sft, ModelKind.policy, ModelKind.base)),
+        Part("reward_model", "Reward model", "What the policy is optimised for.", models=(ModelKind.reward,)),
+        Part("prompts", "Prompts", "Frozen when the run is made.", snapshot=SnapshotKind.prompts),
+        _TEXTS,
+        Part("watch", "Watching reward model", "A second reward model that only watches: it shows over-optimisation.",
+             models=(ModelKind.reward,), is_required=False),
+    ),
+    RunKind.sampling: (
+        Part("model", "Model", "Whose completions are ranked.", models=_WRITERS),
+        Part("model_2", "Second model", "Its completions stand in the same rankings.", models=_WRITERS, is_required=False),
+        Part("model_3", "Third model", "Its completions stand in the same rankings.", models=_WRITERS, is_required=False),
+    ),
+}  # fmt: skip
+
+SUBJECT = {RunKind.sft: "base", RunKind.reward_model: "base", RunKind.ppo: "policy", RunKind.sampling: "model"}
+"""The part whose model the run is about: its size decides the defaults, and it is the parent of what is made."""
+
+
+class RunPlan(BaseModel):
+    """A run as an admin asks for it: parts are ids of models or snapshots, or `new` / `new-round`."""
+
+    name: str = ""
+    parts: dict[str, str] = {}
+    config: dict[str, object] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The frozen inputs of a run, by part."""
+
+    models: dict[str, uuid.UUID] = field(default_factory=dict)
+    snapshots: dict[str, uuid.UUID] = field(default_factory=dict)
+
+
+def kind_name(kind: RunKind, config: RunConfig | None = None) -> str:
+    """The kind as people say it. PPO without plain text is PPO; with it, PPO-ptx."""
+    if kind == RunKind.ppo:
+        return "PPO" if isinstance(config, PpoConfig) and config.ptx_coefficient == 0 else "PPO-ptx"
+    return {RunKind.sft: "SFT", RunKind.reward_model: "Reward model", RunKind.sampling: "Completions"}[kind]

@@ -1,0 +1,57 @@
+"""Puts right what a crash or a lost message left: silent runs are handed on, lost nudges are sent again."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.core.clock import now
+from app.core.config import get_settings
+from app.core.queue import JobName, enqueue
+from app.registry.models import Model, ModelState
+from app.runs import service
+from app.runs.models import Run, RunState
+from app.runs.workers import idle_workers
+
+# A nudge needs this long at most to reach an idle worker; what is queued for longer has lost its message.
+NUDGE_TAKES = timedelta(seconds=3)
+# `touchstone models add` may be loading a model in its own process; only after this long is it taken for dead.
+ADDING_TAKES = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    abandoned: int
+    nudged: int
+
+
+def sweep(session: Session, *, at: datetime | None = None) -> Swept:
+    """One pass. Any number of processes may sweep at once: every row is changed under its lock, once."""
+    at = at or now()
+    return Swept(abandoned=_hand_on_silent_runs(session, at), nudged=_nudge_again(session, at))
+
+
+def _hand_on_silent_runs(session: Session, at: datetime) -> int:
+    limit = at - timedelta(seconds=get_settings().stale_after_seconds)
+    silent = select(Run).where(Run.state == RunState.running, Run.heartbeat_at < limit)
+    runs = list(session.scalars(silent.with_for_update(skip_locked=True)))
+    for run in runs:
+        service.end_abandoned(session, run)
+    return len(runs)
+
+
+def _nudge_again(session: Session, at: datetime) -> int:
+    """Send the oldest waiting rows again, as many as there are idle workers: a busy worker sweeps when it is done."""
+    idle = len(idle_workers(session, at))
+    if not idle:
+        return 0
+    waiting = select(Run.id).where(Run.state == RunState.queued, Run.queued_at < at - NUDGE_TAKES)
+    runs = list(session.scalars(waiting.order_by(Run.queued_at).limit(idle)))
+    adding = select(Model.id).where(Model.state == ModelState.adding, Model.created_at < at - ADDING_TAKES)
+    models = list(session.scalars(adding.limit(idle)))
+    for run_id in runs:
+        enqueue(session, JobName.run, run_id)
+    for model_id in models:
+        enqueue(session, JobName.add_model, model_id)
+    return len(runs) + len(models)

@@ -1,0 +1,57 @@
+"""The workers' rows: who is alive, and what each works on."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.core.clock import now
+from app.core.config import get_settings
+from app.runs.models import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Workforce:
+    busy: int
+    idle: int
+
+    def __str__(self) -> str:
+        if not self.busy and not self.idle:
+            return "No worker running"
+        parts = [f"{count} {what}" for count, what in ((self.busy, "busy"), (self.idle, "idle")) if count]
+        first, *rest = parts
+        count, what = first.split()
+        return ", ".join([f"{count} worker{'s' if count != '1' else ''} {what}", *rest])
+
+
+def report(session: Session, name: str, *, device: str, run_id: uuid.UUID | None) -> None:
+    """The worker is alive, and works on `run_id` (none: it waits)."""
+    session.merge(Worker(name=name, device=device, heartbeat_at=now(), run_id=run_id))
+
+
+def sign_off(session: Session, name: str) -> None:
+    session.execute(delete(Worker).where(Worker.name == name))
+
+
+def _alive(at: datetime | None) -> datetime:
+    return (at or now()) - timedelta(seconds=get_settings().stale_after_seconds)
+
+
+def live_workers(session: Session, at: datetime | None = None) -> list[Worker]:
+    return list(session.scalars(select(Worker).where(Worker.heartbeat_at >= _alive(at)).order_by(Worker.name)))
+
+
+def idle_workers(session: Session, at: datetime | None = None) -> list[Worker]:
+    return [worker for worker in live_workers(session, at) if worker.run_id is None]
+
+
+def workforce(session: Session) -> Workforce:
+    workers = live_workers(session)
+    busy = sum(worker.run_id is not None for worker in workers)
+    return Workforce(busy=busy, idle=len(workers) - busy)
+
+
+def forget_dead(session: Session, *, before: datetime) -> None:
+    session.execute(delete(Worker).where(Worker.heartbeat_at < before))
