@@ -150,8 +150,8 @@ class PpoConfig(TrainingConfig):
     )
     ema: float = setting(
         0.992,
-        "Decay of the moving average of the policy's weights, an iteration; 0 keeps none.",
-        paper="0.992 (C.4)",
+        "Decay, an optimizer step, of the average of the policy's weights that is saved; 0 saves the weights.",
+        paper="0.992 (C.4), of what is not stated",
         ge=0,
         lt=1,
     )
@@ -167,6 +167,11 @@ class PpoConfig(TrainingConfig):
         10, "Iterations between looks at the validation prompts.", paper="REC", ge=1, le=1_000_000
     )
     evaluation_prompts: int = setting(32, "Validation prompts in each look.", paper="REC", ge=1, le=10_000)
+    keep: Literal["last", "best"] = setting(
+        "last",
+        "Which policy is saved: the last, or the best look's, by the watching reward model if any.",
+        paper="last",
+    )
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:

@@ -26,10 +26,14 @@ def estimate_advantages(
     return advantages, advantages + values
 
 
-def whiten(advantages: Tensor, mask: Tensor, *, eps: float = 1e-8) -> Tensor:
-    """Mean 0 and variance 1 over all completion tokens of the whole batch (Ziegler et al. 2019)."""
-    mask = mask.to(advantages.dtype)
+def whiten(numbers: Tensor, mask: Tensor, *, shift_mean: bool = True, eps: float = 1e-8) -> Tensor:
+    """Variance 1 over all completion tokens of the whole batch, and mean 0 unless the mean is to stay.
+
+    Ziegler et al. 2019 whiten advantages with, rewards without shifting the mean.
+    """
+    mask = mask.to(numbers.dtype)
     count = mask.sum().clamp(min=1.0)
-    mean = (advantages * mask).sum() / count
-    variance = ((advantages - mean) ** 2 * mask).sum() / count
-    return (advantages - mean) * torch.rsqrt(variance + eps) * mask
+    mean = (numbers * mask).sum() / count
+    variance = ((numbers - mean) ** 2 * mask).sum() / count
+    whitened = (numbers - mean) * torch.rsqrt(variance + eps)
+    return (whitened if shift_mean else whitened + mean) * mask

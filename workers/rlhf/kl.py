@@ -22,6 +22,9 @@ def kl_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return torch.expm1(log_ratio) - log_ratio
 
 
+KL_ESTIMATORS = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
+
+
 @dataclass(slots=True)
 class KlController:
     """The KL coefficient beta: fixed without a target, else Ziegler et al. 2019, section 2.2."""

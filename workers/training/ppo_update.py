@@ -1,0 +1,179 @@
+"""PPO's update: clipped losses over minibatches, and plain text's gradient added to the policy's before each step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from app.runs.configs import PpoConfig
+from workers.rlhf.ppo_losses import clipped_policy_loss, clipped_value_loss
+from workers.training.batching import micro_batches, pad
+from workers.training.checkpoints import trainable
+from workers.training.heads import body_and_head, token_logprobs
+from workers.training.loop import adamw, take_step
+from workers.training.models import autocast
+from workers.training.ppo_experience import Experience, by_length
+from workers.training.ppo_networks import Networks
+
+
+@dataclass(slots=True)
+class Trainee:
+    """What an update changes."""
+
+    networks: Networks
+    policy_optimizer: torch.optim.Optimizer
+    value_optimizer: torch.optim.Optimizer
+    ema: dict[str, Tensor]  # empty: none is kept
+    steps: int = 0  # optimizer steps taken
+
+
+@dataclass(slots=True)
+class Sums:
+    """Adds up a minibatch's numbers, and averages over minibatches."""
+
+    totals: dict[str, float] = field(default_factory=dict)
+
+    def add(self, **numbers: Tensor | float) -> None:
+        for name, number in numbers.items():
+            self.totals[name] = self.totals.get(name, 0.0) + float(number)
+
+    def over(self, minibatches: int) -> dict[str, float]:
+        return {name: total / minibatches for name, total in self.totals.items()}
+
+
+def new_trainee(networks: Networks, *, config: PpoConfig) -> Trainee:
+    return Trainee(
+        networks,
+        adamw(networks.policy.parameters(), config, learning_rate=config.learning_rate),
+        adamw(networks.value.parameters(), config, learning_rate=config.value_learning_rate),
+        {name: p.clone() for name, p in trainable(networks.policy).items()} if config.ema else {},
+    )
+
+
+def warmup(iteration: int, *, over: int) -> float:
+    """Factor of the learning rates in iteration 0, 1, ...: from 0.1 up to 1 over the first `over` (C.4)."""
+    return min(1.0, 0.1 + 0.9 * iteration / over) if over else 1.0
+
+
+def update(
+    trainee: Trainee,
+    experience: Experience,
+    orders: Sequence[Sequence[int]],
+    texts: Sequence[list[list[int]]],
+    *,
+    config: PpoConfig,
+    lr_factor: float,
+) -> dict[str, float]:
+    """Take one optimizer step a minibatch; return the metrics' means over them.
+
+    `orders` has one permutation of the episodes for each inner epoch; `texts` the plain-text examples of each
+    minibatch, in turn (empty lists for plain PPO).
+    """
+    minibatches = [part for order in orders for part in micro_batches(order, config.minibatch_size)]
+    assert len(texts) == len(minibatches), f"{len(texts)} groups of texts for {len(minibatches)} minibatches"
+    sums = Sums()
+    for minibatch, examples in zip(minibatches, texts, strict=True):
+        numbers = accumulate_gradients(trainee.networks, experience, minibatch, examples, config=config)
+        step_both(trainee, numbers, config=config, lr_factor=lr_factor)
+        sums.add(**numbers)
+    return sums.over(len(minibatches))
+
+
+def accumulate_gradients(
+    networks: Networks, experience: Experience, minibatch: Sequence[int], texts: list[list[int]], *, config: PpoConfig
+) -> dict[str, float]:
+    """Fill the gradient buffers of policy and value network from one minibatch, whatever the micro-batch size."""
+    networks.policy.zero_grad(set_to_none=True)
+    networks.value.zero_grad(set_to_none=True)
+    sums = Sums()
+    count = experience.mask[list(minibatch)].sum()  # tokens of the whole minibatch
+    prompts, completions = [experience.prompts[i] for i in minibatch], [experience.completions[i] for i in minibatch]
+    ordered = [minibatch[place] for place in by_length(prompts, completions)]
+    for episodes in micro_batches(ordered, config.micro_batch_size):
+        add_ppo_gradients(networks, experience, episodes, count, sums, config=config)
+    if texts:
+        add_text_gradient(networks, texts, sums, config=config)
+    return sums.totals
+
+
+def add_ppo_gradients(
+    networks: Networks, experience: Experience, episodes: list[int], count: Tensor, sums: Sums, *, config: PpoConfig
+) -> None:
+    rows = experience.rows(episodes)
+    real = experience.mask[episodes]
+
+    def flat(tokens: Tensor) -> Tensor:
+        return tokens[episodes][real]  # (n,), in the order of rows.targets
+
+    everywhere = torch.ones_like(rows.targets, dtype=torch.bool)
+    with autocast(config.precision):
+        policy = clipped_policy_loss(
+            networks.logprobs(rows, temperature=config.temperature),
+            flat(experience.logprobs),
+            flat(experience.advantages),
+            everywhere,
+            clip_range=config.clip_range,
+            count=count,
+        )
+        value_loss = clipped_value_loss(
+            networks.values(rows),
+            flat(experience.values),
+            flat(experience.returns),
+            everywhere,
+            clip_range=config.value_clip,
+            count=count,
+        )
+    policy.loss.backward()
+    (config.value_coefficient * value_loss).backward()
+    sums.add(
+        policy_loss=policy.loss.detach(),
+        value_loss=value_loss.detach(),
+        clip_fraction=policy.clip_fraction,
+        approx_kl=policy.approx_kl,
+    )
+
+
+def add_text_gradient(networks: Networks, texts: list[list[int]], sums: Sums, *, config: PpoConfig) -> None:
+    """Add ptx_coefficient * gradient of the mean -log p of the texts' tokens to what the policy's buffers hold.
+
+    Same buffer, one step (C.4): the paper adds the gradients, it does not alternate two objectives.
+    """
+    count = sum(len(text) - 1 for text in texts)
+    ordered = sorted(texts, key=len, reverse=True)
+    for start in range(0, len(ordered), config.micro_batch_size):
+        with autocast(config.precision):
+            loss = text_nll(networks.policy, ordered[start : start + config.micro_batch_size]) / count
+        (config.ptx_coefficient * loss).backward()
+        sums.add(ptx_loss=loss.detach())
+
+
+def text_nll(policy: nn.Module, texts: Sequence[list[int]]) -> Tensor:
+    """Sum of -log p over every token but each text's first."""
+    ids, mask = pad(texts, value=0)
+    predicts = mask[:, 1:].bool()
+    body, head = body_and_head(policy)
+    hidden = body(input_ids=ids.to(policy.device), use_cache=False).last_hidden_state
+    flat = hidden[:, :-1][predicts.to(policy.device)]
+    return -token_logprobs(head, flat, ids[:, 1:][predicts].to(policy.device)).sum()
+
+
+def step_both(trainee: Trainee, numbers: dict[str, float], *, config: PpoConfig, lr_factor: float) -> None:
+    """One optimizer step of each network, and the moving average after it; what is not a number is refused."""
+    loss = numbers["policy_loss"] + numbers["value_loss"] + numbers.get("ptx_loss", 0.0)
+    trainee.steps += 1
+    for optimizer, learning_rate in (
+        (trainee.policy_optimizer, config.learning_rate),
+        (trainee.value_optimizer, config.value_learning_rate),
+    ):
+        take_step(
+            optimizer,
+            learning_rate=learning_rate * lr_factor,
+            max_grad_norm=config.max_grad_norm,
+            loss=loss,
+            step=trainee.steps,
+        )
+    if trainee.ema:
+        current = trainable(trainee.networks.policy)
+        for name, average in trainee.ema.items():
+            average.lerp_(current[name], 1.0 - config.ema)
