@@ -1,7 +1,7 @@
 """The evaluations page."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
@@ -25,15 +25,15 @@ def evaluations_page(
     session: ReadSession,
     _: Researcher,
     project: CurrentProject,
-    baseline: Annotated[uuid.UUID | None, Query()] = None,
+    baseline: Annotated[uuid.UUID | Literal[""], Query()] = "",
     kind: Annotated[BatchKind, Query()] = BatchKind.evaluation,
-    group: Annotated[Group | None, Query()] = None,
+    group: Annotated[Group | Literal[""], Query()] = "",
 ) -> Response:
     """Win rates against a chosen baseline: by default the first SFT model that was judged."""
-    judgments = service.Judgments(kind=kind, group=group)
+    judgments = service.Judgments(kind=kind, group=group or None)
     models = service.judged_models(session, project, judgments=judgments)
     chosen = next((model for model in models if model.id == baseline), None)
-    if baseline is not None and chosen is None:
+    if baseline and chosen is None:
         raise NotFound("No counting ranking holds this model.", mend="Choose another baseline.")
     chosen = chosen or next((model for model in models if model.kind == ModelKind.sft), models[0] if models else None)
     rows = service.standings(session, project, chosen, judgments=judgments) if chosen else []
