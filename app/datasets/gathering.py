@@ -1,0 +1,211 @@
+"""From the tables to a dataset's rows: which labels count, in an order that never changes."""
+
+import hashlib
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, exists, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from app.accounts.models import Group, Person
+from app.core.errors import Invalid
+from app.datasets.models import SnapshotKind
+from app.datasets.parquet import ROWS_AT_ONCE, Row
+from app.datasets.schemas import SnapshotFilter
+from app.labeling.models import (
+    Assignment,
+    Batch,
+    BatchKind,
+    Completion,
+    Demonstration,
+    Item,
+    ItemCompletion,
+    Ranking,
+    RankingPlace,
+    Rating,
+)
+from app.projects.models import Project, Round
+from app.prompts.models import PlainText, Prompt
+from app.registry.models import Model
+
+Place = dict[str, Any]
+
+
+def gather(session: Session, project: Project, kind: SnapshotKind, wanted: SnapshotFilter) -> Iterator[Row]:
+    """The rows of a dataset, by id. Superseded labels and those on retired prompts are left out."""
+    return _GATHERERS[kind](session, project, wanted)
+
+
+def pseudonym(project_id: uuid.UUID, person_id: uuid.UUID) -> str:
+    """What a labeler is called in datasets: always the same in one project, and no one's name."""
+    return "labeler-" + hashlib.sha256(f"{project_id}:{person_id}".encode()).hexdigest()[:10]
+
+
+def source_of(prompt: Prompt) -> str:
+    """What must not straddle splits: the prompt's organisation, else its user, else the prompt itself."""
+    return prompt.source_organisation or prompt.source_user or str(prompt.id)
+
+
+def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    newer = aliased(Demonstration)
+    query = (
+        select(Demonstration, Prompt, Person, Round.number)
+        .join(Prompt, Prompt.id == Demonstration.prompt_id)
+        .join(Person, Person.id == Demonstration.person_id)
+        .outerjoin(Assignment, Assignment.id == Demonstration.assignment_id)
+        .outerjoin(Item, Item.id == Assignment.item_id)
+        .outerjoin(Batch, Batch.id == Item.batch_id)
+        .outerjoin(Round, Round.id == Batch.round_id)
+        .where(~exists().where(newer.supersedes_id == Demonstration.id))
+        .where(*_of_prompts(project, wanted), *_of_labels(wanted, Demonstration, BatchKind.demonstration))
+        .order_by(Demonstration.id)
+    )
+    for demonstration, prompt, person, number in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield {
+            "id": str(demonstration.id),
+            "prompt_id": str(prompt.id),
+            "messages": prompt.messages,
+            "completion": demonstration.text,
+            "source": demonstration.source,
+            **_label_columns(project, prompt, person, number, demonstration),
+        }
+
+
+def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    newer = aliased(Ranking)
+    query = (
+        select(Ranking, Prompt, Person, Round.number)
+        .join(Item, Item.id == Ranking.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .outerjoin(Round, Round.id == Batch.round_id)
+        .join(Prompt, Prompt.id == Item.prompt_id)
+        .join(Person, Person.id == Ranking.person_id)
+        .where(Ranking.cannot_rank.is_(False), ~exists().where(newer.supersedes_id == Ranking.id))
+        .where(*_of_prompts(project, wanted), *_of_labels(wanted, Ranking, BatchKind.ranking))
+        .order_by(Ranking.id)
+    )
+    found = iter(session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)))
+    while chunk := list(islice(found, ROWS_AT_ONCE)):
+        places = _places(session, [ranking.id for ranking, *_ in chunk])
+        for ranking, prompt, person, number in chunk:
+            ordered = places[ranking.id]
+            if len(ordered) < 2:  # nothing to compare
+                continue
+            yield {
+                "id": str(ranking.id),
+                "prompt_id": str(prompt.id),
+                "messages": prompt.messages,
+                **{column: [place[column] for place in ordered] for column in ordered[0]},
+                "note": ranking.note,
+                **_label_columns(project, prompt, person, number, ranking),
+            }
+
+
+def _places(session: Session, rankings: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Place]]:
+    """Each ranking's completions, in the order of its item (not in the order that the labeler saw or chose)."""
+    query = (
+        select(RankingPlace.ranking_id, RankingPlace.rank, Completion.text, Model.name, Rating.likert, Rating.flags)
+        .join(Completion, Completion.id == RankingPlace.completion_id)
+        .join(Ranking, Ranking.id == RankingPlace.ranking_id)
+        .outerjoin(
+            ItemCompletion,
+            (ItemCompletion.item_id == Ranking.item_id) & (ItemCompletion.completion_id == Completion.id),
+        )
+        .outerjoin(Model, Model.id == Completion.model_id)
+        .outerjoin(Rating, (Rating.ranking_id == RankingPlace.ranking_id) & (Rating.completion_id == Completion.id))
+        .where(RankingPlace.ranking_id.in_(rankings))
+        .order_by(RankingPlace.ranking_id, ItemCompletion.position, Completion.id)
+    )
+    places: dict[uuid.UUID, list[Place]] = defaultdict(list)
+    for ranking_id, rank, text, model, likert, flags in session.execute(query):
+        rating = [{"key": key, "value": value} for key, value in sorted((likert or {}).items())]
+        places[ranking_id].append(
+            {"completions": text, "ranks": rank, "models": model, "ratings": rating, "flags": sorted(flags or [])}
+        )
+    return places
+
+
+def _gather_prompts(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    _refuse_rounds(wanted, "Prompts")
+    query = select(Prompt).where(*_of_prompts(project, wanted)).order_by(Prompt.id)
+    if wanted.until:
+        query = query.where(Prompt.created_at < wanted.until)
+    for prompt in session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield {
+            "id": str(prompt.id),
+            "messages": prompt.messages,
+            "kind": prompt.kind.value,
+            "language": prompt.language,
+            "source": prompt.source,
+            "split": prompt.split.value,
+            "use_case": prompt.use_case.value,
+            "group": source_of(prompt),
+        }
+
+
+def _gather_texts(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    _refuse_rounds(wanted, "Plain texts")
+    query: Select[PlainText] = select(PlainText).where(PlainText.project_id == project.id)
+    if wanted.splits:
+        query = query.where(PlainText.split.in_(wanted.splits))
+    if wanted.until:
+        query = query.where(PlainText.created_at < wanted.until)
+    for text in session.scalars(query.order_by(PlainText.id).execution_options(yield_per=ROWS_AT_ONCE)):
+        yield {"id": str(text.id), "text": text.text, "source": text.source, "split": text.split.value}
+
+
+def _refuse_rounds(wanted: SnapshotFilter, what: str) -> None:
+    if wanted.rounds:
+        raise Invalid(f"{what} belong to no round.", mend="Leave the rounds out.", fields={"rounds": "Leave it empty."})
+
+
+def _of_prompts(project: Project, wanted: SnapshotFilter) -> list[ColumnElement[bool]]:
+    conditions = [Prompt.project_id == project.id, Prompt.is_retired.is_(False)]
+    if wanted.splits:
+        conditions.append(Prompt.split.in_(wanted.splits))
+    if wanted.use_cases:
+        conditions.append(Prompt.use_case.in_(wanted.use_cases))
+    if wanted.ids:
+        conditions.append(Prompt.id.in_(wanted.ids))
+    return conditions
+
+
+def _of_labels(
+    wanted: SnapshotFilter, label: type[Demonstration] | type[Ranking], kind: BatchKind
+) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.purpose == "training":  # imported demonstrations have no batch
+        conditions += [Person.group == Group.training, or_(Batch.id.is_(None), Batch.kind == kind)]
+    if wanted.rounds:
+        conditions.append(Round.number.in_(wanted.rounds))
+    if not wanted.include_simulated:
+        conditions.append(Person.is_simulated.is_(False))
+    if wanted.until:
+        conditions.append(label.created_at < wanted.until)
+    return conditions
+
+
+def _label_columns(
+    project: Project, prompt: Prompt, person: Person, number: int | None, label: Demonstration | Ranking
+) -> Row:
+    return {
+        "split": prompt.split.value,
+        "use_case": prompt.use_case.value,
+        "group": source_of(prompt),
+        "labeler": pseudonym(project.id, person.id),
+        "simulated": person.is_simulated,
+        "round": number,
+        "labeled_at": label.created_at,
+    }
+
+
+_Gatherer = Callable[[Session, Project, SnapshotFilter], Iterator[Row]]
+_GATHERERS: dict[SnapshotKind, _Gatherer] = {
+    SnapshotKind.demonstrations: _gather_demonstrations,
+    SnapshotKind.comparisons: _gather_comparisons,
+    SnapshotKind.prompts: _gather_prompts,
+    SnapshotKind.text: _gather_texts,
+}

@@ -1,0 +1,90 @@
+"""Snapshots as Parquet: the columns of each kind, written the same way every time."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from app.datasets.models import SnapshotKind
+
+Row = dict[str, Any]
+SCHEMA_VERSION = 1
+ROWS_AT_ONCE = 500
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+_RATING = pa.list_(pa.struct([("key", pa.string()), ("value", pa.int32())]))
+_LABEL = [
+    ("split", pa.string()),
+    ("use_case", pa.string()),
+    ("group", pa.string()),
+    ("labeler", pa.string()),
+    ("simulated", pa.bool_()),
+    ("round", pa.int32()),
+    ("labeled_at", pa.timestamp("us", "UTC")),
+]
+COLUMNS: dict[SnapshotKind, pa.Schema] = {
+    SnapshotKind.demonstrations: pa.schema(
+        [
+            ("id", pa.string()),
+            ("prompt_id", pa.string()),
+            ("messages", MESSAGES),
+            ("completion", pa.string()),
+            ("source", pa.string()),
+            *_LABEL,
+        ]
+    ),
+    SnapshotKind.comparisons: pa.schema(
+        [
+            ("id", pa.string()),
+            ("prompt_id", pa.string()),
+            ("messages", MESSAGES),
+            ("completions", pa.list_(pa.string())),
+            ("ranks", pa.list_(pa.int32())),  # 1 is best, equal ranks are a tie
+            ("models", pa.list_(pa.string())),
+            ("ratings", pa.list_(_RATING)),
+            ("flags", pa.list_(pa.list_(pa.string()))),
+            ("note", pa.string()),
+            *_LABEL,
+        ]
+    ),
+    SnapshotKind.prompts: pa.schema(
+        [
+            ("id", pa.string()),
+            ("messages", MESSAGES),
+            ("kind", pa.string()),
+            ("language", pa.string()),
+            ("source", pa.string()),
+            ("split", pa.string()),
+            ("use_case", pa.string()),
+            ("group", pa.string()),
+        ]
+    ),
+    SnapshotKind.text: pa.schema(
+        [("id", pa.string()), ("text", pa.string()), ("source", pa.string()), ("split", pa.string())]
+    ),
+}
+
+
+def in_batches(rows: Iterable[Row], size: int = ROWS_AT_ONCE) -> Iterator[list[Row]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, size)):
+        yield batch
+
+
+def write_rows(
+    file: BinaryIO, rows: Iterable[Row], columns: pa.Schema, *, facts: Mapping[str, Any] | None = None
+) -> None:
+    """The same rows and facts give the same bytes. `facts` stand in the file's own metadata."""
+    if facts is not None:
+        columns = columns.with_metadata({"touchstone": json.dumps(dict(facts), sort_keys=True)})
+    with pq.ParquetWriter(file, columns, compression="zstd", store_schema=False) as writer:
+        for batch in in_batches(rows):
+            writer.write_table(pa.Table.from_pylist(batch, schema=columns))
+
+
+def read_rows(file: BinaryIO) -> Iterator[Row]:
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_AT_ONCE):
+        yield from batch.to_pylist()

@@ -1,0 +1,64 @@
+"""Which labels a snapshot takes."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from app.core.errors import Invalid
+from app.prompts.models import Split, UseCase
+
+Each = TypeVar("Each", Split, UseCase, int, uuid.UUID)
+
+
+class SnapshotFilter(BaseModel):
+    """An empty list takes all. Equal filters are equal as stored, whatever order they were written in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    purpose: Literal["training", "evaluation"] = Field(
+        "training", description="Training leaves out what held-out labelers made, and evaluation and screening batches."
+    )
+    splits: list[Split] = Field([], description="Splits of the prompts.")
+    use_cases: list[UseCase] = Field([], description="Use cases of the prompts.")
+    rounds: list[int] = Field([], description="Rounds in which the labels were made.")
+    ids: list[uuid.UUID] = Field([], description="These prompts only.")
+    include_simulated: bool = Field(True, description="Whether simulated labelers count.")
+    until: AwareDatetime | None = Field(None, description="Labels made before this moment.")
+
+    @field_validator("splits", "use_cases", "rounds", "ids")
+    @classmethod
+    def _in_one_order(cls, values: list[Each]) -> list[Each]:
+        return sorted(set(values), key=str)
+
+    def stored(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+def read_filter(values: Mapping[str, Any]) -> SnapshotFilter:
+    try:
+        return SnapshotFilter.model_validate(dict(values))
+    except ValidationError as error:
+        fields = {".".join(str(part) for part in e["loc"]): e["msg"] for e in error.errors(include_url=False)}
+        raise Invalid("The filter can't be read.", fields=fields) from error
+
+
+def in_words(wanted: SnapshotFilter) -> str:
+    """The filter as a person would say it."""
+    parts = [f"for {wanted.purpose}"]
+    for name, values in (("split", wanted.splits), ("use case", wanted.use_cases), ("round", wanted.rounds)):
+        if values:
+            parts.append(f"{name} {', '.join(str(value) for value in values)}")
+    if wanted.ids:
+        parts.append(f"{len(wanted.ids)} chosen prompts")
+    if not wanted.include_simulated:
+        parts.append("no simulated labelers")
+    if wanted.until:
+        parts.append(f"until {_moment(wanted.until)}")
+    return "; ".join(parts)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")

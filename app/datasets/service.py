@@ -1,0 +1,189 @@
+"""Snapshots: frozen once, named by their content, read by runs and downloads alike."""
+
+import hashlib
+import tempfile
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.accounts import audit
+from app.accounts.models import Person
+from app.core.errors import NotFound
+from app.core.storage import Artefacts, get_artefacts
+from app.datasets import parquet
+from app.datasets.examples import Demonstration, Prompt, Ranking, Text
+from app.datasets.gathering import gather
+from app.datasets.models import Snapshot, SnapshotKind
+from app.datasets.pairs import count_ties, preference_pairs
+from app.datasets.parquet import Row
+from app.datasets.schemas import SnapshotFilter, read_filter
+from app.projects.models import Project
+
+Example = Demonstration | Ranking | Prompt | Text
+IN_MEMORY = 16 * 2**20
+
+
+def freeze_snapshot(
+    session: Session,
+    project: Project,
+    kind: SnapshotKind,
+    wanted: Mapping[str, Any] | SnapshotFilter,
+    by: Person | None,
+    *,
+    artefacts: Artefacts | None = None,
+) -> Snapshot:
+    """A dataset as it is now, kept for good. The same filter on the same labels is the same snapshot."""
+    wanted = wanted if isinstance(wanted, SnapshotFilter) else read_filter(wanted)
+    tally = Tally()
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
+        file: BinaryIO = spool  # type: ignore[assignment]
+        facts = {"kind": kind.value, "schema_version": parquet.SCHEMA_VERSION, "filter": wanted.stored()}
+        rows = tally.watch(gather(session, project, kind, wanted))
+        parquet.write_rows(file, rows, parquet.COLUMNS[kind], facts=facts)
+        digest = _digest(file)
+        if (known := _by_digest(session, project, kind, digest)) is not None:
+            return known
+        key = _store(artefacts or get_artefacts(), digest, file)
+    snapshot = Snapshot(
+        project_id=project.id,
+        kind=kind,
+        filter=wanted.stored(),
+        sha256=digest,
+        rows=tally.rows,
+        counts=tally.counts(),
+        schema_version=parquet.SCHEMA_VERSION,
+        storage_key=key,
+        created_by=by.id if by else None,
+    )
+    return _keep(session, project, snapshot, by)
+
+
+def _keep(session: Session, project: Project, snapshot: Snapshot, by: Person | None) -> Snapshot:
+    """Add the row, unless another transaction has just frozen the very same."""
+    with suppress(IntegrityError), session.begin_nested():
+        session.add(snapshot)
+        session.flush()
+        audit.record(session, by, "snapshot.freeze", subject=snapshot, sha256=snapshot.sha256, rows=snapshot.rows)
+        return snapshot
+    known = _by_digest(session, project, snapshot.kind, snapshot.sha256)
+    assert known is not None, "the constraint that refused it names it"
+    return known
+
+
+def _by_digest(session: Session, project: Project, kind: SnapshotKind, digest: str) -> Snapshot | None:
+    return session.scalar(
+        select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.kind == kind, Snapshot.sha256 == digest)
+    )
+
+
+def _digest(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    file.seek(0)
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _store(artefacts: Artefacts, digest: str, file: BinaryIO) -> str:
+    key = f"snapshots/{digest}.parquet"
+    if not artefacts.exists(key):
+        file.seek(0)
+        with artefacts.writing(key) as target:
+            while block := file.read(2**20):
+                target.write(block)
+    return key
+
+
+class Tally:
+    """Counts the rows that go by."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.splits: Counter[str] = Counter()
+        self.labelers: set[str] = set()
+        self.facts: Counter[str] = Counter()
+
+    def watch(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.rows += 1
+            self.splits[row["split"]] += 1
+            if "labeler" in row:
+                self.labelers.add(row["labeler"])
+                self.facts["simulated"] += row["simulated"]
+            if "ranks" in row:
+                self.facts["pairs"] += sum(1 for _ in preference_pairs(row["ranks"]))
+                self.facts["ties"] += count_ties(row["ranks"])
+            yield row
+
+    def counts(self) -> dict[str, int]:
+        found = {split: self.splits[split] for split in ("train", "valid", "test")} | dict(self.facts)
+        return found | {"labelers": len(self.labelers)} if self.labelers else found
+
+
+def count_rows(session: Session, project: Project, kind: SnapshotKind, wanted: Mapping[str, Any]) -> int:
+    """How many rows a snapshot would have now."""
+    return sum(1 for _ in gather(session, project, kind, read_filter(wanted)))
+
+
+def snapshots_of(session: Session, project: Project, kind: SnapshotKind | None = None) -> list[Snapshot]:
+    """The project's snapshots, newest first."""
+    query = select(Snapshot).where(Snapshot.project_id == project.id).order_by(Snapshot.created_at.desc())
+    return list(session.scalars(query.where(Snapshot.kind == kind) if kind else query))
+
+
+def snapshot_of_project(session: Session, project: Project, snapshot_id: uuid.UUID) -> Snapshot:
+    snapshot = session.get(Snapshot, snapshot_id)
+    if snapshot is None or snapshot.project_id != project.id:
+        raise NotFound("There is no such snapshot in this project.", mend="Choose one under Datasets.")
+    return snapshot
+
+
+def snapshot_rows(snapshot: Snapshot, artefacts: Artefacts | None = None) -> Iterator[Row]:
+    """Every row with every column, straight from the artefact."""
+    with (artefacts or get_artefacts()).reading(snapshot.storage_key) as file:
+        yield from parquet.read_rows(file)
+
+
+def read_examples(snapshot: Snapshot, artefacts: Artefacts | None = None) -> list[Any]:
+    """What training reads: the snapshot's rows as the examples of its kind."""
+    make = _EXAMPLES[snapshot.kind]
+    return [make(row) for row in snapshot_rows(snapshot, artefacts)]
+
+
+def _demonstration(row: Row) -> Demonstration:
+    return Demonstration(row["id"], row["messages"], row["completion"], row["split"])
+
+
+def _ranking(row: Row) -> Ranking:
+    return Ranking(
+        id=row["id"],
+        prompt_id=row["prompt_id"],
+        messages=row["messages"],
+        completions=row["completions"],
+        ranks=row["ranks"],
+        split=row["split"],
+        labeler=row["labeler"],
+        group=row["group"],
+    )
+
+
+def _prompt(row: Row) -> Prompt:
+    return Prompt(row["id"], row["messages"], row["split"])
+
+
+def _text(row: Row) -> Text:
+    return Text(row["text"], row["split"])
+
+
+_EXAMPLES: dict[SnapshotKind, Any] = {
+    SnapshotKind.demonstrations: _demonstration,
+    SnapshotKind.comparisons: _ranking,
+    SnapshotKind.prompts: _prompt,
+    SnapshotKind.text: _text,
+}
