@@ -1,14 +1,8 @@
-"""The losses of supervised fine-tuning and of the reward model, as pure functions of tensors."""
+"""The reward model's loss: every untied pair of a ranking, each prompt counting once."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def next_token_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """Sum over tokens of -log p(target): logits (N, V), targets (N,) -> scalar. The caller divides by its tokens."""
-    assert logits.shape[:-1] == targets.shape, f"{tuple(logits.shape)} logits for {tuple(targets.shape)} targets"
-    return F.cross_entropy(logits.float(), targets, reduction="sum")
 
 
 def untied_pairs(ranks: list[int]) -> list[tuple[int, int]]:

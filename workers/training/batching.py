@@ -1,5 +1,6 @@
 """Text to token ids, token ids to batches: the chat template, the end token, buckets by length, padding."""
 
+import random
 from collections.abc import Sequence
 from typing import Literal
 
@@ -41,6 +42,14 @@ def encode_completion(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int
 def decode_completion(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """A completion's text, without its end token and leading space."""
     return tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+
+def text_window(tokenizer: PreTrainedTokenizerBase, text: str, tokens: int, rng: random.Random) -> list[int]:
+    """At most `tokens` consecutive tokens of a plain text, its start and end tokens among those to choose from."""
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    ids = [*start, *tokenizer.encode(_plain(tokenizer, text), add_special_tokens=False), tokenizer.eos_token_id]
+    first = rng.randrange(max(1, len(ids) - tokens + 1))
+    return ids[first : first + tokens]
 
 
 def _has_default_template(tokenizer: PreTrainedTokenizerBase) -> bool:

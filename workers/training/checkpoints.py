@@ -3,11 +3,12 @@
 No pickle: tensors in safetensors, the rest in JSON.
 """
 
+import hashlib
 import json
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from workers.training.loop import CannotTrain
 
 KEPT = 2
 
@@ -81,6 +85,21 @@ def load_newest(
         groups = {key.removeprefix("tensors-"): group for key, group in files.items() if key.startswith("tensors-")}
         return Checkpoint(step=state["step"], extra=state["extra"], tensors=groups)
     return None
+
+
+def fingerprint(config: BaseModel, rows: Sequence[object]) -> str:
+    """What a run is made of, in one word: its settings (not those that change no result) and its data."""
+    settings = config.model_dump_json(exclude={"checkpoint_every", "threads"})
+    return hashlib.sha256(f"{settings}{rows!r}".encode()).hexdigest()
+
+
+def refuse_foreign(checkpoint: Checkpoint, belongs_to: str) -> None:
+    """A run goes on from its own checkpoints only."""
+    if checkpoint.extra.get("belongs_to") != belongs_to:
+        raise CannotTrain(
+            f"The checkpoint of step {checkpoint.step} was made with other settings or other data. "
+            "Start a new run, or give this one an empty folder for its checkpoints."
+        )
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:

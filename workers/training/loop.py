@@ -1,9 +1,18 @@
 """What every trainer shares with its caller: the step it reports, the signal it gets back, and how it ends."""
 
 import math
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
+import torch
+from torch import nn
+
+from app.runs.configs import RunConfig, TrainingConfig
+
+ALL_THREADS = torch.get_num_threads()
 
 
 class Signal(StrEnum):
@@ -13,11 +22,11 @@ class Signal(StrEnum):
     STOP = "stop"
 
 
-class CannotTrain(ValueError):  # noqa: N818
+class CannotTrain(ValueError):
     """The run cannot work, known before it starts; the message is for the admin."""
 
 
-class TrainingFailed(RuntimeError):  # noqa: N818
+class TrainingFailed(RuntimeError):
     """The run broke on its way, its last checkpoint kept; the message is for the admin."""
 
 
@@ -58,6 +67,40 @@ OnStep = Callable[[Step], Signal]
 def cosine_to_tenth(step: int, total: int) -> float:
     """Factor of the peak learning rate for step 0..total-1: 1 at the first, 0.1 at the end, no warmup (App. C)."""
     return 0.1 + 0.45 * (1 + math.cos(math.pi * min(step, total) / max(total, 1)))
+
+
+def start(config: RunConfig) -> None:
+    """Threads and every random state as the config says."""
+    torch.set_num_threads(config.threads or ALL_THREADS)
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+
+
+def adamw(parameters: Iterable[nn.Parameter], config: TrainingConfig, *, learning_rate: float) -> torch.optim.AdamW:
+    """AdamW over what trains, with the paper's betas (App. C)."""
+    return torch.optim.AdamW(
+        [p for p in parameters if p.requires_grad],
+        lr=learning_rate,
+        betas=(0.9, 0.95),
+        eps=config.adam_eps,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+
+
+def take_step(
+    optimizer: torch.optim.Optimizer, *, learning_rate: float, max_grad_norm: float, loss: float, step: int
+) -> float:
+    """Clips the gradient, refuses what is not a number, moves the weights, clears the gradient; its length before."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    grad_norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf))
+    refuse_nan(loss, grad_norm, step=step)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return grad_norm
 
 
 def refuse_nan(loss: float, grad_norm: float, *, step: int) -> None:

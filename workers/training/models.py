@@ -69,12 +69,12 @@ def context_of(config: PreTrainedConfig) -> int:
 
 def check_causal_lm(path: Path) -> Facts:
     """Loads the folder once as a policy; refuses with the reason what cannot be one."""
-    config = _config(path)
+    config = _require_causal_lm(path)
     tokenizer, model = load_tokenizer(path), load_policy(path)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise CannotTrain(f"{path}: the tokenizer has {len(tokenizer)} tokens, the model only {rows} embeddings.")
-    if not encode_works(tokenizer):
+    if not tokenizer.encode("A story about a dog.", add_special_tokens=False):
         raise CannotTrain(f"{path}: the tokenizer turns text into no tokens; its files do not belong together.")
     return Facts(
         parameters=sum(p.numel() for p in model.parameters()),
@@ -82,10 +82,6 @@ def check_causal_lm(path: Path) -> Facts:
         vocabulary=rows,
         architecture=config.architectures[0],
     )
-
-
-def encode_works(tokenizer: PreTrainedTokenizerBase) -> bool:
-    return bool(tokenizer.encode("A story about a dog.", add_special_tokens=False))
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
@@ -108,13 +104,18 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 def load_policy(path: Path) -> PreTrainedModel:
     """The folder's causal language model, in fp32, on this process's device, dropout off."""
+    _require_causal_lm(path)
+    return _load(AutoModelForCausalLM, path)
+
+
+def _require_causal_lm(path: Path) -> PreTrainedConfig:
     config = _config(path)
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise CannotTrain(f"{path} is a {config.model_type} model, which writes no text: not a causal language model.")
-    architecture = (config.architectures or ["?"])[0]
+    architecture = (config.architectures or ["model of no named architecture"])[0]
     if not architecture.endswith(("ForCausalLM", "LMHeadModel")):
         raise CannotTrain(f"{path} is a {architecture}, not a causal language model.")
-    return _load(AutoModelForCausalLM, path)
+    return config
 
 
 class RewardModel(nn.Module):
@@ -188,7 +189,7 @@ def _for_each(cache: DynamicCache, owner: Tensor) -> DynamicCache:
 
 def new_reward_model(base: Path, *, pad_token_id: int) -> RewardModel:
     """A policy's body with a fresh head drawn from N(0, 1 / (d + 1)), as in Stiennon et al., appendix B.1."""
-    load_policy(base)  # says what is wrong with the folder, if anything
+    _require_causal_lm(base)
     classifier = _load(AutoModelForSequenceClassification, base, new="score", num_labels=1)
     head = classifier.score
     nn.init.normal_(head.weight, std=(head.in_features + 1) ** -0.5)
@@ -223,20 +224,6 @@ def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path,
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         (partial / "README.md").write_text(card)
-
-
-def logits_at(model: PreTrainedModel, input_ids: Tensor, where: Tensor, **inputs: Tensor) -> Tensor:
-    """Next-token logits (N, V) at the positions that the mask `where` (B, T) marks, and nowhere else.
-
-    The head reads those positions only: (B, T, V) floats never exist. Architectures that do more than multiply by
-    the head are asked for all logits instead.
-    """
-    own = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
-    if any(getattr(model.config, name, None) for name in own):
-        return model(input_ids=input_ids, use_cache=False, **inputs).logits[where]
-    body = getattr(model, model.base_model_prefix)
-    hidden = body(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
-    return model.get_output_embeddings()(hidden[where])
 
 
 def _config(path: Path) -> PreTrainedConfig:
