@@ -1,0 +1,131 @@
+"""A whole Touchstone for a test: `touchstone up` as its own process, on a state folder and a port of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import httpx
+import psutil
+
+PASSWORD = "three red boats"
+_LINK = re.compile(r"(http://\S+)(/welcome/\S+)")
+
+
+class Installation:
+    """`with Installation(folder, port) as here:` starts it, waits for the pages, and stops it at the end."""
+
+    def __init__(self, folder: Path, port: int, **settings: str) -> None:
+        self.folder, self.port = folder, port
+        self.address = f"http://127.0.0.1:{port}"
+        self.said: list[str] = []
+        self.environment = {
+            **os.environ,
+            "TOUCHSTONE_STATE_DIR": str(folder),
+            "TOUCHSTONE_PORT": str(port),
+            "TOUCHSTONE_SWEEP_SECONDS": "2",
+            "TOUCHSTONE_STALE_AFTER_SECONDS": "6",
+            "TOUCHSTONE_HEARTBEAT_SECONDS": "1",
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }
+        for name in ("TOUCHSTONE_DATABASE_URL", "TOUCHSTONE_REDIS_URL"):
+            if name not in settings:
+                self.environment.pop(name, None)
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "app.cli", "up"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.wait_for(self.is_up, what="the pages", seconds=60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"did not stop within 40 s; it said:\n{''.join(self.said[-30:])}") from None
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line)
+
+    def is_up(self) -> bool:
+        try:
+            return httpx.get(f"{self.address}/healthz", timeout=2).is_success and any("Ctrl-C" in x for x in self.said)
+        except httpx.TransportError:
+            return False
+
+    def wait_for(self, is_true: Callable[[], object], *, what: str, seconds: float = 60) -> None:
+        """Ask until `is_true`; fails with the last lines that the installation printed."""
+        until = time.monotonic() + seconds
+        while not is_true():
+            lines = "".join(self.said[-30:])
+            assert self.process.poll() is None, f"touchstone up ended while waiting for {what}; it said:\n{lines}"
+            assert time.monotonic() < until, f"waited {seconds} s for {what}; touchstone up said:\n{lines}"
+            threading.Event().wait(0.1)
+
+    @property
+    def first_admin_link(self) -> str:
+        found = [match for line in self.said if (match := _LINK.search(line))]
+        assert found, f"no one-time link in:\n{''.join(self.said)}"
+        return found[0].group(2)
+
+    def touchstone(self, *arguments: str) -> str:
+        """Run a `touchstone` command on this installation; returns what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", *arguments],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, f"touchstone {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def invite(self, email: str, role: str = "labeler", group: str = "training") -> str:
+        """The path of a one-time link for a new person."""
+        printed = self.touchstone("user", "add", email, "--role", role, "--group", group)
+        match = _LINK.search(printed)
+        assert match, printed
+        return match.group(2)
+
+    def browse(self, link: str) -> httpx.Client:
+        """An HTTP client signed in through a one-time link."""
+        client = httpx.Client(base_url=self.address, timeout=30, follow_redirects=True)
+        client.post(link, data={"password": PASSWORD}).raise_for_status()
+        return client
+
+    def child(self, name: str) -> psutil.Process:
+        """The running process called `web`, `worker`, `scheduler` or `redis`."""
+        marks = {"web": "web", "worker": "worker", "scheduler": "beat", "redis": "redis-server"}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                line = process.cmdline()
+            except psutil.Error:
+                continue
+            if any(marks[name] in part.split("/")[-1] for part in line[:9]):
+                return process
+        raise AssertionError(f"no {name} is running")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to one child, as the kernel does when memory runs out."""
+        process = self.child(name)
+        process.kill()
+        psutil.wait_procs([process], timeout=10)
