@@ -90,3 +90,7 @@ def main() -> None:
     except DomainError as error:
         typer.secho(f"{error.message} {error.mend}".strip(), fg="red", err=True)
         raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -239,4 +239,7 @@ def run_scheduler(settings: Settings) -> None:
 
 
 def _become_celery(*arguments: str) -> None:
-    os.execv(sys.executable, [sys.executable, "-m", "celery", "-A", "workers.celery_app", "-q", *arguments])  # noqa: S606
+    """A first try on a fresh machine is often made as root; Celery's warning about it would hide the address."""
+    quiet = ("-W", "ignore:You're running the worker with superuser privileges")
+    command = [sys.executable, *quiet, "-m", "celery", "-A", "workers.celery_app", "-q", *arguments]
+    os.execv(sys.executable, command)  # noqa: S606
