@@ -48,6 +48,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     add("--context", type=int, default=512)
     add("--batch", type=int, default=8, help="rows of --context tokens in a step")
     add("--titled", type=float, default=0.35, help="share of stories that get a title made from their words")
+    add("--titled-late", type=float, default=0.7, help="the same, once the rate falls")
     add("--matrix-rate", type=float, default=0.02, help="Muon's learning rate")
     add("--other-rate", type=float, default=0.003, help="AdamW's learning rate")
     add("--decay", type=float, default=0.45, help="last share of the budget in which the rate falls to nothing")
@@ -101,8 +102,9 @@ class Run:
         while True:
             if at.row == 0:
                 at.only_stories = at.share(self.args) >= 1 - self.args.decay
+            titled = self.args.titled_late if at.only_stories else self.args.titled
             documents = self.corpus.documents(
-                at.epoch, seed=self.args.seed, titled=self.args.titled, only_stories=at.only_stories
+                at.epoch, seed=self.args.seed, titled=titled, only_stories=at.only_stories
             )
             ids = [document.ids for document in self.tokenizer.backend_tokenizer.encode_batch(documents)]
             rows = pack_rows(ids, context=self.args.context, end=self.tokenizer.eos_token_id)
@@ -219,9 +221,11 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise CannotPretrain(f"--width {args.width} must be a multiple of twice --heads ({args.heads})")
     if (args.minutes if args.steps is None else args.steps) <= 0:
         raise CannotPretrain("--minutes or --steps must be more than 0")
-    for name in ("titled", "decay", "average"):
+    for name in ("titled", "titled_late", "decay", "average"):
         if not 0 <= getattr(args, name) <= 1 or (name == "decay" and args.decay == 0):
-            raise CannotPretrain(f"--{name} is a share: give a number between 0 and 1, not {getattr(args, name)}")
+            raise CannotPretrain(
+                f"--{name.replace('_', '-')} is a share: give a number between 0 and 1, not {getattr(args, name)}"
+            )
     if (args.out / "checkpoint").exists() and not args.resume:
         raise CannotPretrain(f"{args.out} already holds a run; go on with --resume or name another --out")
 
