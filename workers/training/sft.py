@@ -57,7 +57,7 @@ from workers.training.models import (
     load_tokenizer,
     save_policy,
 )
-from workers.training.rollout import Decoding, draw_completions
+from workers.training.rollout import Decoding, draw_completions, stop_ids
 
 SHOWN_SAMPLES = 4
 EVALUATION_BATCH = 16
@@ -284,9 +284,7 @@ def write(
     config: SftConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]
 ) -> list[str]:
     """Greedy completions of the rows' prompts."""
-    decoding = Decoding(
-        max_new_tokens=config.max_completion_tokens, eos_ids=frozenset({tokenizer.eos_token_id}), temperature=0
-    )
+    decoding = Decoding(max_new_tokens=config.max_completion_tokens, eos_ids=stop_ids(model, tokenizer), temperature=0)
     unused = torch.zeros(len(rows), 1, config.max_completion_tokens)  # greedy decoding draws no numbers
     drawn = draw_completions(model.eval(), [row.prompt for row in rows], unused, decoding=decoding)
     return [decode_completion(tokenizer, only.tokens) for (only,) in drawn]
