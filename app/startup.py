@@ -24,6 +24,8 @@ from app.core.config import Settings
 from app.core.db import writing
 from app.core.errors import DomainError, NotFound
 from app.core.migrate import migrate_database
+from app.projects import service as projects
+from app.starter.load import load_starter
 from app.supervisor import Child, Supervisor
 
 FIRST_ADMIN = "admin@localhost"
@@ -156,10 +158,15 @@ def children(settings: Settings, listener: socket.socket) -> list[Child]:
 
 
 def prepare() -> str | None:
-    """Bring the database up to date; returns the first admin's sign-in path while no admin has a password."""
+    """Bring the database up to date, with a first project in it.
+
+    Returns the first admin's sign-in path while no admin has a password.
+    """
     try:
         migrate_database()
         with writing() as session:
+            if not projects.count_projects(session):
+                load_starter(session)
             return _first_admin_link(session)
     except SQLAlchemyError as error:
         raise CannotStart(
