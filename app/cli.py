@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app import doctor, startup, tables  # noqa: F401  the metadata must be whole before the first query
+from app import doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
 from app.core.config import get_settings
@@ -31,19 +31,19 @@ def up() -> None:
 @app.command()
 def web(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Run the web process."""
-    startup.serve(get_settings(), fd)
+    serving.serve(get_settings(), fd)
 
 
 @app.command()
 def worker() -> None:
     """Run a worker: one process, one run at a time, on the GPU when there is one."""
-    startup.run_worker()
+    processes.become_worker()
 
 
 @app.command()
 def scheduler() -> None:
     """Run the scheduler, which hands on the runs of workers that died and sends lost messages again."""
-    startup.run_scheduler(get_settings())
+    processes.become_scheduler(get_settings())
 
 
 @app.command("doctor")

@@ -15,7 +15,7 @@ import redis
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import startup, vendor
+from app import serving, vendor
 from app.core import embedded_redis
 from app.core.config import Settings
 from app.core.db import make_engine
@@ -141,11 +141,11 @@ def disk(settings: Settings) -> Finding:
 
 def port(settings: Settings) -> Finding:
     name, where = "Port", f"{settings.port} on {settings.host}"
-    if startup.is_touchstone(settings.host, settings.port):
+    if serving.is_touchstone(settings.host, settings.port):
         return Finding(name, State.ok, f"{where}: Touchstone answers")
     try:
-        startup.listen(settings.host, settings.port).close()
-    except startup.CannotStart as error:
+        serving.listen(settings.host, settings.port).close()
+    except serving.CannotStart as error:
         return Finding(name, State.wrong, error.message, error.mend)
     return Finding(name, State.ok, f"{where} is free")
 

@@ -1,15 +1,10 @@
 """`touchstone up`: check, migrate, then keep Redis, web, worker and scheduler running until Ctrl-C."""
 
-import errno
 import fcntl
-import http.client
-import importlib.util
-import ipaddress
 import os
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -22,18 +17,15 @@ from app.accounts.models import Role
 from app.core import embedded_redis
 from app.core.config import Settings
 from app.core.db import writing
-from app.core.errors import DomainError, NotFound
+from app.core.errors import NotFound
 from app.core.migrate import migrate_database
+from app.processes import has_trainers, scheduler_command, worker_command
 from app.projects import service as projects
+from app.serving import CannotStart, is_touchstone, listen
 from app.starter.load import load_starter
 from app.supervisor import Child, Supervisor
 
 FIRST_ADMIN = "admin@localhost"
-BACKLOG = 512
-
-
-class CannotStart(DomainError):
-    title = "Touchstone cannot start"
 
 
 def claim_state_folder(folder: Path) -> IO[str]:
@@ -63,65 +55,21 @@ def claim_state_folder(folder: Path) -> IO[str]:
     return lock
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """The web's listening socket. The supervisor keeps it, so that a restart of the web refuses no one."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family)
-    except socket.gaierror as error:
-        raise CannotStart(
-            f"{host!r} is no address of this machine.", mend="Set TOUCHSTONE_HOST to 127.0.0.1 or 0.0.0.0."
-        ) from error
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise _cannot_listen(host, port, error) from error
-    return listener
-
-
-def _cannot_listen(host: str, port: int, error: OSError) -> CannotStart:
-    if error.errno == errno.EADDRINUSE:
-        other = _free_port(host)
-        return CannotStart(
-            f"Port {port} on {host} is already taken by another program.",
-            mend=f"Stop that program, or choose another port: `make run PORT={other}`, "
-            f"or `TOUCHSTONE_PORT={other} touchstone up`.",
-        )
-    if error.errno == errno.EACCES:
-        return CannotStart(f"Port {port} is kept for the system.", mend="Set TOUCHSTONE_PORT to 1024 or higher.")
-    return CannotStart(
-        f"Nothing can listen on {host}, port {port}: {error.strerror}.",
-        mend="Set TOUCHSTONE_HOST to 127.0.0.1 or 0.0.0.0.",
+def children(settings: Settings, listener: socket.socket) -> list[Child]:
+    """What `up` keeps running, in the order of starting; the pages come up before the trainers are loaded."""
+    environment = {"TOUCHSTONE_STATE_DIR": str(settings.state_dir), "PYTHONUNBUFFERED": "1"}
+    descriptor = listener.fileno()
+    web = Child(
+        "web",
+        (sys.executable, "-m", "app.serving", str(descriptor)),
+        environment,
+        is_ready=lambda: is_touchstone(settings.host, settings.port),
+        pass_fds=(descriptor,),
     )
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        with suppress(OSError):
-            probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def is_touchstone(host: str, port: int) -> bool:
-    """Whether a Touchstone's web process answers there."""
-    with suppress(ValueError):
-        host = "localhost" if ipaddress.ip_address(host).is_unspecified else host
-    connection = http.client.HTTPConnection(host, port, timeout=0.5)
-    try:
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        return answer.status == http.HTTPStatus.OK and b'"ok"' in answer.read(100)
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _touchstone(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "app.cli", *arguments)
+    found = [web, Child("scheduler", scheduler_command(settings), environment)]
+    if has_trainers():
+        found.append(Child("worker", worker_command(), environment, nice=5))
+    return found if settings.redis_url else [_redis(settings), *found]
 
 
 def _redis(settings: Settings) -> Child:
@@ -133,28 +81,6 @@ def _redis(settings: Settings) -> Child:
         outlives_others=True,
         log=log,
     )
-
-
-def has_trainers() -> bool:
-    """Whether the `train` extra is here; a machine may run the web alone."""
-    return importlib.util.find_spec("torch") is not None
-
-
-def children(settings: Settings, listener: socket.socket) -> list[Child]:
-    """What `up` keeps running, in the order of starting; the pages come up before the trainers are loaded."""
-    environment = {"TOUCHSTONE_STATE_DIR": str(settings.state_dir), "PYTHONUNBUFFERED": "1"}
-    descriptor = listener.fileno()
-    web = Child(
-        "web",
-        _touchstone("web", "--fd", str(descriptor)),
-        environment,
-        is_ready=lambda: is_touchstone(settings.host, settings.port),
-        pass_fds=(descriptor,),
-    )
-    found = [web, Child("scheduler", _touchstone("scheduler"), environment)]
-    if has_trainers():
-        found.append(Child("worker", _touchstone("worker"), environment, nice=5))
-    return found if settings.redis_url else [_redis(settings), *found]
 
 
 def prepare() -> str | None:
@@ -211,42 +137,3 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
 
         Supervisor(children(settings, listener), say=say, on_ready=tell).run()
         say("Everything is stopped.")
-
-
-def serve(settings: Settings, descriptor: int | None) -> None:
-    """Run the web process, on a listening socket inherited from `up` or on one of its own."""
-    import uvicorn
-
-    listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
-    config = uvicorn.Config(
-        "app.main:create_app",
-        factory=True,
-        log_level="warning",
-        proxy_headers=settings.public_url is not None,
-        timeout_graceful_shutdown=5,
-    )
-    with listener:
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def run_worker() -> None:
-    """Become the Celery worker: one process, one job at a time, for one device."""
-    if not has_trainers():
-        raise CannotStart(
-            "A worker needs the trainers' packages, and torch is not installed.",
-            mend="Run `pip install -c constraints.txt -e '.[train]'`.",
-        )
-    _become_celery("worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
-
-
-def run_scheduler(settings: Settings) -> None:
-    """Become Celery's beat, which looks for stale and lost runs."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    _become_celery("beat", "--schedule", str(settings.state_dir / "schedule"), "--pidfile", "", "--loglevel", "WARNING")
-
-
-def _become_celery(*arguments: str) -> None:
-    """A first try on a fresh machine is often made as root; Celery's warning about it would hide the address."""
-    quiet = ("-W", "ignore:You're running the worker with superuser privileges")
-    command = [sys.executable, *quiet, "-m", "celery", "-A", "workers.celery_app", "-q", *arguments]
-    os.execv(sys.executable, command)  # noqa: S606

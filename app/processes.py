@@ -1,0 +1,49 @@
+"""The commands of the background processes, run by `up` as children or by a person one at a time."""
+
+import importlib.util
+import os
+import sys
+from typing import NoReturn
+
+from app.core.config import Settings
+from app.serving import CannotStart
+
+# A first try is often made as root; Celery's nine lines about that would hide the address and the link.
+_QUIET = ("-W", "ignore:You're running the worker with superuser privileges")
+_CELERY = (sys.executable, *_QUIET, "-m", "celery", "-A", "workers.celery_app", "-q")
+
+
+def has_trainers() -> bool:
+    """Whether the `train` extra is here; a machine may run the web alone."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def worker_command() -> tuple[str, ...]:
+    """A worker: one process, one job at a time, for one device."""
+    return (*_CELERY, "worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+
+
+def scheduler_command(settings: Settings) -> tuple[str, ...]:
+    """The scheduler, which looks for stale and lost runs."""
+    schedule = str(settings.state_dir / "schedule")
+    return (*_CELERY, "beat", "--schedule", schedule, "--pidfile", "", "--loglevel", "WARNING")
+
+
+def become_worker() -> NoReturn:
+    """Turn this process into a worker."""
+    if not has_trainers():
+        raise CannotStart(
+            "A worker needs the trainers' packages, and torch is not installed.",
+            mend="Run `pip install -c constraints.txt -e '.[train]'`.",
+        )
+    _become(worker_command())
+
+
+def become_scheduler(settings: Settings) -> NoReturn:
+    """Turn this process into the scheduler."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    _become(scheduler_command(settings))
+
+
+def _become(command: tuple[str, ...]) -> NoReturn:
+    os.execv(command[0], command)  # noqa: S606

@@ -1,0 +1,95 @@
+"""The web process: its listening socket, and serving the pages on it."""
+
+import errno
+import http.client
+import ipaddress
+import socket
+import sys
+from contextlib import suppress
+
+import uvicorn
+
+from app.core.config import Settings, get_settings
+from app.core.errors import DomainError
+
+BACKLOG = 512
+
+
+class CannotStart(DomainError):
+    title = "Touchstone cannot start"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The web's listening socket. The supervisor keeps it, so that a restart of the web refuses no one."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+    except socket.gaierror as error:
+        raise CannotStart(
+            f"{host!r} is no address of this machine.", mend="Set TOUCHSTONE_HOST to 127.0.0.1 or 0.0.0.0."
+        ) from error
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(host, port, error) from error
+    return listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotStart:
+    if error.errno == errno.EADDRINUSE:
+        other = _free_port(host)
+        return CannotStart(
+            f"Port {port} on {host} is already taken by another program.",
+            mend=f"Stop that program, or choose another port: `make run PORT={other}`, "
+            f"or `TOUCHSTONE_PORT={other} touchstone up`.",
+        )
+    if error.errno == errno.EACCES:
+        return CannotStart(f"Port {port} is kept for the system.", mend="Set TOUCHSTONE_PORT to 1024 or higher.")
+    return CannotStart(
+        f"Nothing can listen on {host}, port {port}: {error.strerror}.",
+        mend="Set TOUCHSTONE_HOST to 127.0.0.1 or 0.0.0.0.",
+    )
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        with suppress(OSError):
+            probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_touchstone(host: str, port: int) -> bool:
+    """Whether a Touchstone's web process answers there."""
+    with suppress(ValueError):
+        host = "localhost" if ipaddress.ip_address(host).is_unspecified else host
+    connection = http.client.HTTPConnection(host, port, timeout=0.5)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        return answer.status == http.HTTPStatus.OK and b'"ok"' in answer.read(100)
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def serve(settings: Settings, descriptor: int | None) -> None:
+    """Run the web process on the listening socket that `up` handed down, or on one of its own."""
+    listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        log_level="warning",
+        proxy_headers=settings.public_url is not None,
+        timeout_graceful_shutdown=5,
+    )
+    with listener:
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    # As `touchstone web`, for `up`: without the command line's imports the pages are there sooner.
+    serve(get_settings(), int(sys.argv[1]))
