@@ -1,0 +1,132 @@
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from app.core.errors import Invalid
+from app.datasets.exports import FORMS, ExportForm, FileType, export, file_name, plain_prompt
+from app.datasets.models import SnapshotKind
+from app.datasets.parquet import Row
+
+TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}, {"role": "user", "content": "Go"}]
+ORIGIN = {
+    "prompt_id": "p",
+    "split": "train",
+    "use_case": "chat",
+    "group": "Mill",
+    "labeler": "labeler-1",
+    "simulated": False,
+    "round": 1,
+    "labeled_at": datetime(2026, 1, 2, tzinfo=UTC),
+}
+RANKING = {
+    "id": "r",
+    "messages": TURNS,
+    "completions": ["a", "b", "c"],
+    "ranks": [2, 1, 2],
+    "models": ["sft", None, "ppo"],
+    "ratings": [[{"key": "overall", "value": 5}], [], []],
+    "flags": [[], ["hallucination"], []],
+    "note": "",
+    **ORIGIN,
+}
+ROWS: dict[SnapshotKind, list[Row]] = {
+    SnapshotKind.comparisons: [RANKING, RANKING | {"id": "s", "split": "valid", "ranks": [1, 2, 3]}],
+    SnapshotKind.demonstrations: [{"id": "d", "messages": TURNS[:1], "completion": "Ünï\n", "source": "s", **ORIGIN}],
+    SnapshotKind.prompts: [
+        {"id": "p", "messages": TURNS, "kind": "plain", "language": "en", "source": "s"}
+        | {name: ORIGIN[name] for name in ("split", "use_case", "group")}
+    ],
+    SnapshotKind.text: [{"id": "t", "text": "Once.", "source": "s", "split": "train"}],
+}
+ALL = [(kind, form, file_type) for kind in FORMS for form in FORMS[kind] for file_type in FileType]
+
+
+def exported(kind: SnapshotKind, form: ExportForm, split: str = "") -> list[dict[str, Any]]:
+    content = b"".join(export(kind, ROWS[kind], form=form, file_type=FileType.jsonl, split=split))
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def test_preference_form_is_trls_standard_one() -> None:
+    rows = exported(SnapshotKind.comparisons, ExportForm.preference)
+    assert [(row["chosen"], row["rejected"], row["ranking_id"]) for row in rows] == [
+        ("b", "a", "r"), ("b", "c", "r"), ("a", "b", "s"), ("a", "c", "s"), ("b", "c", "s")
+    ]  # fmt: skip
+    assert rows[0]["prompt"] == "User: Hi\n\nAssistant: Ho\n\nUser: Go\n\nAssistant:"
+
+
+def test_conversational_form_ends_with_the_assistant() -> None:
+    row = exported(SnapshotKind.comparisons, ExportForm.preference_conversational)[0]
+    assert row["prompt"] == TURNS
+    assert row["chosen"] == [{"role": "assistant", "content": "b"}]
+    demonstration = exported(SnapshotKind.demonstrations, ExportForm.prompt_completion_conversational)[0]
+    assert demonstration["completion"] == [{"role": "assistant", "content": "Ünï\n"}]
+
+
+def test_whole_rankings_keep_ties_ratings_and_time() -> None:
+    row = exported(SnapshotKind.comparisons, ExportForm.rankings)[0]
+    assert (row["ranks"], row["models"]) == ([2, 1, 2], ["sft", None, "ppo"])
+    assert row["labeled_at"] == "2026-01-02T00:00:00+00:00"
+    assert row["ratings"][0] == [{"key": "overall", "value": 5}]
+
+
+def test_a_split_can_be_taken_alone() -> None:
+    rows = exported(SnapshotKind.comparisons, ExportForm.rankings, split="valid")
+    assert [row["ranking_id"] for row in rows] == ["s"]
+
+
+def test_a_form_of_another_kind_is_refused() -> None:
+    with pytest.raises(Invalid, match="have no form"):
+        export(SnapshotKind.prompts, [], form=ExportForm.preference, file_type=FileType.jsonl)
+
+
+def test_a_single_turn_prompt_stands_as_it_is() -> None:
+    assert plain_prompt(TURNS[:1]) == "Hi"
+
+
+@pytest.mark.parametrize(("kind", "form"), sorted({(kind, form) for kind, form, _ in ALL}))
+def test_parquet_and_jsonl_say_the_same(kind: SnapshotKind, form: ExportForm, tmp_path: Path) -> None:
+    file = tmp_path / "export.parquet"
+    file.write_bytes(b"".join(export(kind, ROWS[kind], form=form, file_type=FileType.parquet)))
+    rows = pq.read_table(file).to_pylist()
+    assert json.loads(json.dumps(rows, default=datetime.isoformat)) == exported(kind, form)
+
+
+def test_exports_stream() -> None:
+    taken = 0
+
+    def rows() -> Iterator[Row]:
+        nonlocal taken
+        for _ in range(100_000):
+            taken += 1
+            yield ROWS[SnapshotKind.text][0]
+
+    stream = export(SnapshotKind.text, rows(), form=ExportForm.text, file_type=FileType.jsonl)
+    next(stream)
+    assert taken < 5_000
+
+
+def test_file_names_say_what_they_hold() -> None:
+    name = file_name("stories", SnapshotKind.comparisons, "ab" * 32, ExportForm.preference, FileType.jsonl, "train")
+    assert name == "stories.comparisons-abababab.preference.train.jsonl"
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(("kind", "form", "file_type"), ALL)
+def test_exports_load_in_datasets_as_they_are(
+    kind: SnapshotKind, form: ExportForm, file_type: FileType, tmp_path: Path
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    file = tmp_path / f"export.{file_type}"
+    file.write_bytes(b"".join(export(kind, ROWS[kind], form=form, file_type=file_type)))
+    builder = "json" if file_type is FileType.jsonl else "parquet"
+    loaded = datasets.load_dataset(builder, data_files=str(file), cache_dir=str(tmp_path / "cache"))["train"]
+    expected = exported(kind, form)
+    assert loaded.num_rows == len(expected)
+    first = loaded[0]
+    for column in ("prompt", "chosen", "rejected", "completion", "completions", "ranks", "text"):
+        assert first.get(column) == expected[0].get(column)
