@@ -64,8 +64,13 @@ class Item(Identified, Base):
         UniqueConstraint("batch_id", "prompt_id"),
         Index(None, "batch_id", "position"),
         # What the desk looks through: only items with a free place, however many are done.
-        Index("ix_item_with_free_place", "batch_id", "position",
-              sqlite_where=text("taken < wanted"), postgresql_where=text("taken < wanted")),
+        Index(
+            "ix_item_with_free_place",
+            "batch_id",
+            "position",
+            sqlite_where=text("taken < wanted"),
+            postgresql_where=text("taken < wanted"),
+        ),
         CheckConstraint("taken >= 0", name="taken_not_negative"),
     )
 

@@ -1,0 +1,83 @@
+"""The desk as JSON: for the pages' own scripts and for simulated labelers."""
+
+import uuid
+
+from fastapi import APIRouter
+
+from app.accounts.deps import SignedIn
+from app.core.db import writing
+from app.core.deps import WriteSession
+from app.labeling.bench import Bench, open_bench
+from app.labeling.leases import count_left, lease_next
+from app.labeling.models import Assignment
+from app.labeling.schemas import (
+    AssignmentRead,
+    CompletionRead,
+    DeskRead,
+    Draft,
+    FlagRead,
+    LeaseRead,
+    RatingSchemaRead,
+    ReceiptRead,
+    ScaleRead,
+    Skip,
+    Submission,
+)
+from app.labeling.submissions import beat, save_draft, skip, submit
+from app.projects.deps import CurrentProject
+
+router = APIRouter(prefix="/api/v1")
+
+
+@router.get("/projects/{slug}/desk")
+def desk(session: WriteSession, person: SignedIn, project: CurrentProject) -> DeskRead:
+    """The assignment this person holds, else the next one."""
+    assignment = lease_next(session, person, project)
+    bench = open_bench(session, person, assignment.id) if assignment else None
+    return DeskRead(assignment=_read(bench) if bench else None, remaining=count_left(session, person, project))
+
+
+@router.post("/assignments/{assignment_id}/submit")
+def submit_assignment(person: SignedIn, assignment_id: uuid.UUID, body: Submission) -> ReceiptRead:
+    with writing() as session:
+        stored = submit(session, person, assignment_id, body)
+    return ReceiptRead(assignment=stored.assignment_id, ranks=stored.ranks, words=stored.words)
+
+
+@router.post("/assignments/{assignment_id}/skip")
+def skip_assignment(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID, body: Skip) -> LeaseRead:
+    return _lease(skip(session, person, assignment_id, body))
+
+
+@router.put("/assignments/{assignment_id}/draft")
+def put_draft(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID, body: Draft) -> LeaseRead:
+    return _lease(save_draft(session, person, assignment_id, body))
+
+
+@router.post("/assignments/{assignment_id}/heartbeat")
+def heartbeat(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID) -> LeaseRead:
+    return _lease(beat(session, person, assignment_id))
+
+
+def _lease(assignment: Assignment) -> LeaseRead:
+    return LeaseRead(
+        state=assignment.state.value, lease_until=assignment.lease_until, draft_saved_at=assignment.draft_saved_at
+    )
+
+
+def _read(bench: Bench) -> AssignmentRead:
+    assignment = bench.assignment
+    return AssignmentRead(
+        id=assignment.id,
+        kind=bench.batch.kind.value,
+        submission_key=str(uuid.uuid4()),
+        prompt=bench.prompt.messages,
+        completions=[CompletionRead(letter=each.letter, text=each.text) for each in bench.completions],
+        rating_schema=RatingSchemaRead(
+            likert=[ScaleRead(key=s.key, label=s.label, low=s.low, high=s.high) for s in bench.scales],
+            flags=[FlagRead(key=flag.key, label=flag.label) for flag in bench.flags],
+        ),
+        guidelines_version=bench.guidelines.version if bench.guidelines else None,
+        lease_until=assignment.lease_until,
+        draft=Draft.model_validate(assignment.draft) if assignment.draft else None,
+    )

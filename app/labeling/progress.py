@@ -1,0 +1,136 @@
+"""How far batches are, and what is left for a labeler."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+
+from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person
+from app.core.clock import now
+from app.labeling.leases import batch_is_for, count_left, places_held_by_others
+from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item
+from app.projects.models import Project
+from app.prompts.models import Prompt
+from app.registry.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    items: int = 0
+    wanted: int = 0
+    got: int = 0  # of those wanted
+    extra: int = 0  # beyond those wanted: submitted after the lease, when another had the place
+    leased: int = 0
+    skipped: int = 0
+    labelers: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.wanted - self.got
+
+
+@dataclass(frozen=True, slots=True)
+class DeskState:
+    """What a labeler is told about the work: how much there is, or why there is none."""
+
+    left: int
+    submitted_today: int
+    submitted_ever: int
+    held_by_others: int
+    paused_batches: int
+    other_batches: int  # open, but for other people than this one
+
+
+@dataclass(frozen=True, slots=True)
+class SampledRun:
+    """A sampling run whose completions are here, for an admin to make a batch of."""
+
+    run_id: uuid.UUID
+    model: str
+    prompts: int
+    completions: int
+    sampled_at: datetime
+
+
+def progress(session: Session, batch: Batch) -> BatchProgress:
+    return progress_of(session, [batch]).get(batch.id, BatchProgress())
+
+
+def progress_of(session: Session, batches: Sequence[Batch]) -> dict[uuid.UUID, BatchProgress]:
+    """Progress of many batches in two queries; batches without items are left out."""
+    ids = [batch.id for batch in batches]
+    people = {batch_id: counts for batch_id, *counts in session.execute(_count_assignments(ids))}
+    found = {}
+    for batch_id, items, wanted, got, all_got in session.execute(_count_items(ids)):
+        leased, skipped, labelers = people.get(batch_id, (0, 0, 0))
+        found[batch_id] = BatchProgress(items, wanted, got, all_got - got, leased, skipped, labelers)
+    return found
+
+
+def _count_items(batch_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID, int, int, int, int]:
+    capped = case((Item.got < Item.wanted, Item.got), else_=Item.wanted)
+    columns = (Item.batch_id, func.count(), func.sum(Item.wanted), func.sum(capped), func.sum(Item.got))
+    return select(*columns).where(Item.batch_id.in_(batch_ids)).group_by(Item.batch_id)
+
+
+def _count_assignments(batch_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID, int, int, int]:
+    leased = func.count(case((Assignment.state == AssignmentState.leased, 1)))
+    skipped = func.count(case((Assignment.state == AssignmentState.skipped, 1)))
+    labelers = func.count(case((Assignment.state == AssignmentState.submitted, Assignment.person_id)).distinct())
+    query = select(Item.batch_id, leased, skipped, labelers).join(Assignment, Assignment.item_id == Item.id)
+    return query.where(Item.batch_id.in_(batch_ids)).group_by(Item.batch_id)
+
+
+def batches_of(session: Session, project: Project) -> list[Batch]:
+    """Those that are not closed first, newest first."""
+    query = select(Batch).where(Batch.project_id == project.id)
+    return list(session.scalars(query.order_by(Batch.state == BatchState.closed, Batch.created_at.desc(), Batch.id)))
+
+
+def desk_state(session: Session, person: Person, project: Project) -> DeskState:
+    today = datetime.combine(now().date(), time(), UTC)
+    mine = (
+        select(func.count(), func.count(case((Assignment.submitted_at >= today, 1))))
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Assignment.person_id == person.id, Assignment.state == AssignmentState.submitted)
+        .where(Batch.project_id == project.id)
+    )
+    ever, since_midnight = session.execute(mine).one()
+    return DeskState(
+        left=count_left(session, person, project),
+        submitted_today=since_midnight,
+        submitted_ever=ever,
+        held_by_others=places_held_by_others(session, person, project),
+        paused_batches=_count_batches(session, project, Batch.state == BatchState.paused),
+        other_batches=_count_batches(session, project, Batch.state == BatchState.open, ~batch_is_for(person, project)),
+    )
+
+
+def _count_batches(session: Session, project: Project, *conditions: ColumnElement[bool]) -> int:
+    query = select(func.count()).select_from(Batch).where(Batch.project_id == project.id, *conditions)
+    return session.scalar(query) or 0
+
+
+def sampled_runs(session: Session, project: Project) -> list[SampledRun]:
+    """Newest first. Admins may know which model wrote what; labelers never see this."""
+    sampled_at = func.max(Completion.created_at)
+    query = (
+        select(
+            Completion.run_id,
+            func.min(Model.name),
+            func.count(Completion.prompt_id.distinct()),
+            func.count(),
+            sampled_at,
+        )
+        .join(Prompt, Prompt.id == Completion.prompt_id)
+        .join(Model, Model.id == Completion.model_id)
+        .where(Prompt.project_id == project.id, Completion.run_id.is_not(None))
+        .group_by(Completion.run_id)
+        .order_by(sampled_at.desc())
+    )
+    rows = session.execute(query).all()
+    return [SampledRun(run, model, prompts, count, at) for run, model, prompts, count, at in rows if run is not None]

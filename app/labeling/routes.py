@@ -1,0 +1,95 @@
+"""The labeler's desk, and the bench on which an item is worked on."""
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import RedirectResponse, Response
+from starlette.datastructures import FormData
+
+from app.accounts.deps import SignedIn
+from app.core.db import reading, writing
+from app.core.deps import WriteSession
+from app.core.errors import DomainError, Invalid, NotFound
+from app.core.pages import render
+from app.labeling import batch_routes
+from app.labeling.bench import Bench, open_bench, own_assignment, receipt
+from app.labeling.forms import checked, sent_form, typed_in
+from app.labeling.leases import lease_next
+from app.labeling.models import AssignmentState
+from app.labeling.progress import desk_state
+from app.labeling.schemas import Skip, Submission
+from app.labeling.submissions import skip, submit
+from app.projects.deps import CurrentProject
+
+router = APIRouter()
+router.include_router(batch_routes.router)
+SentForm = Annotated[FormData, Depends(sent_form)]
+
+
+@router.get("/p/{slug}/desk")
+def desk(request: Request, person: SignedIn, project: CurrentProject, after: uuid.UUID | None = None) -> Response:
+    """The next item, or why there is none. `after` names the submission whose receipt is shown on top."""
+    with writing() as session:  # not while the page renders: others wait for their turn to write
+        assignment = lease_next(session, person, project)
+        state = desk_state(session, person, project)
+        before = receipt(session, own_assignment(session, person, after)) if after else None
+        bench = open_bench(session, person, assignment.id) if assignment else None
+    if bench is None:
+        return render(request, "labeling/desk_empty.html", state=state, before=before)
+    return _bench_page(request, bench, state=state, before=before)
+
+
+def _bench_page(request: Request, bench: Bench, *, status: int = 200, **values: Any) -> Response:
+    """The page to work on. `typed` is what a refused form held, else the draft."""
+    values.setdefault("typed", bench.assignment.draft or {})
+    values.setdefault("submission_key", str(uuid.uuid4()))
+    values = {"error": None, "before": None, **values}
+    template = "labeling/ranking.html" if bench.is_ranking else "labeling/demonstration.html"
+    return render(request, template, status=status, bench=bench, **values)
+
+
+@router.get("/p/{slug}/assignments/{assignment_id}")
+def assignment_page(request: Request, person: SignedIn, project: CurrentProject, assignment_id: uuid.UUID) -> Response:
+    with reading() as session:
+        bench = open_bench(session, person, assignment_id)
+        state, stored = desk_state(session, person, project), receipt(session, bench.assignment)
+    if bench.project.id != project.id:
+        raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
+    if stored is not None or bench.assignment.state == AssignmentState.skipped:
+        return render(request, "labeling/done.html", bench=bench, stored=stored, state=state)
+    return _bench_page(request, bench, state=state)
+
+
+@router.post("/p/{slug}/assignments/{assignment_id}")
+def submit_form(
+    request: Request, person: SignedIn, project: CurrentProject, assignment_id: uuid.UUID, form: SentForm
+) -> Response:
+    typed = typed_in(form)
+    try:
+        with writing() as session:
+            submit(session, person, assignment_id, checked(Submission, typed))
+    except DomainError as error:
+        with reading() as session:
+            bench, state = open_bench(session, person, assignment_id), desk_state(session, person, project)
+        key = typed.get("submission_key") or str(uuid.uuid4())
+        return _bench_page(
+            request, bench, status=error.status, state=state, typed=typed, error=error, submission_key=key
+        )
+    return RedirectResponse(f"/p/{project.slug}/desk?after={assignment_id}", 303)
+
+
+@router.post("/p/{slug}/assignments/{assignment_id}/skip")
+def skip_form(
+    session: WriteSession,
+    person: SignedIn,
+    project: CurrentProject,
+    assignment_id: uuid.UUID,
+    reason: Annotated[str, Form()] = "",
+    details: Annotated[str, Form()] = "",
+) -> Response:
+    words = ": ".join(part.strip() for part in (reason, details) if part.strip())
+    if not words:
+        raise Invalid("Please say why you skip this item.", mend="Go back and choose a reason; your draft is kept.")
+    skip(session, person, assignment_id, Skip(reason=words[:5000]))
+    return RedirectResponse(f"/p/{project.slug}/desk", 303)

@@ -1,0 +1,143 @@
+"""What a labeler sends and gets. Completions go by the letters that this labeler sees."""
+
+import re
+import uuid
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from app.accounts.models import Group
+from app.labeling.models import BatchKind
+from app.prompts.models import Split, UseCase
+
+# Neither database can keep these: NUL, and halves of surrogate pairs.
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+LIKERT_MAX = 7
+LONGEST_TEXT = 100_000
+LONGEST_NOTE = 5_000
+
+
+def storable(text: str) -> str:
+    """`text` with plain newlines (forms send CRLF), and with what no database keeps replaced by the sign for it: no one
+    could see such a character to take it out."""
+    return _NOT_STORABLE.sub("\ufffd", text.replace("\r\n", "\n"))
+
+
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(storable)]
+Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(storable)]
+Letter = Annotated[str, StringConstraints(pattern=r"^[A-Z]$")]
+Rank = Annotated[int, Field(strict=True, ge=1, le=26)]
+Likert = Annotated[int, Field(strict=True, ge=1, le=LIKERT_MAX)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+SubmissionKey = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{8,64}$")]
+ActiveSeconds = Annotated[int, Field(ge=0, le=86_400)]
+
+
+class Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CompletionRating(Sent):
+    """One completion's 1-7, flags and note."""
+
+    likert: dict[Key, Likert] = {}
+    flags: list[Key] = Field([], max_length=50)
+    note: Note = ""
+
+
+class Draft(Sent):
+    """What stands on the page now: of a ranking, or the text of a demonstration."""
+
+    ranks: dict[Letter, Rank] = {}
+    ratings: dict[Letter, CompletionRating] = {}
+    note: Note = ""
+    cannot_rank: bool = False
+    text: Text = ""
+    active_seconds: ActiveSeconds = 0
+
+
+class Submission(Draft):
+    """A draft handed in. The same key again is the same submission again."""
+
+    submission_key: SubmissionKey
+
+
+class Skip(Sent):
+    reason: Annotated[Note, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class BatchCreate(Sent):
+    """What both kinds of batch are told: who labels, how often, how soon."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True, max_length=120), AfterValidator(storable)] = ""
+    overlap: Annotated[int, Field(ge=1, le=20)] = 1
+    group: Group | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+
+
+class DemonstrationBatchCreate(BatchCreate):
+    count: Annotated[int, Field(ge=1, le=100_000)]
+    split: Split | None = None
+    use_cases: list[UseCase] = []
+
+
+class RankingBatchCreate(BatchCreate):
+    run_id: uuid.UUID
+    kind: Literal[BatchKind.ranking, BatchKind.evaluation] = BatchKind.ranking
+
+
+class CompletionRead(BaseModel):
+    letter: str
+    text: str
+
+
+class ScaleRead(BaseModel):
+    key: str
+    label: str
+    low: str
+    high: str
+
+
+class FlagRead(BaseModel):
+    key: str
+    label: str
+
+
+class RatingSchemaRead(BaseModel):
+    likert: list[ScaleRead]
+    flags: list[FlagRead]
+
+
+class AssignmentRead(BaseModel):
+    """An assignment as its labeler may know it: nothing in it says which model wrote what."""
+
+    id: uuid.UUID
+    kind: str
+    submission_key: str
+    prompt: list[dict[str, Any]]
+    completions: list[CompletionRead]
+    rating_schema: RatingSchemaRead = Field(serialization_alias="schema")
+    guidelines_version: int | None
+    lease_until: datetime
+    draft: Draft | None
+
+
+class DeskRead(BaseModel):
+    assignment: AssignmentRead | None
+    remaining: int  # counted up to 200
+
+
+class ReceiptRead(BaseModel):
+    """What is stored of a submission, read back from its rows."""
+
+    stored: bool = True
+    assignment: uuid.UUID
+    ranks: dict[str, int]
+    words: str
+
+
+class LeaseRead(BaseModel):
+    state: str
+    lease_until: datetime
+    draft_saved_at: datetime | None

@@ -1,0 +1,187 @@
+"""Taking in what a labeler made. A submission is kept whenever it comes, and once however often it comes."""
+
+import uuid
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person
+from app.core.clock import now
+from app.core.errors import Conflict, Invalid
+from app.labeling.bench import Bench, Receipt, letters_of, open_bench, own_assignment, receipt
+from app.labeling.leases import extend, give_place_back, lock_person
+from app.labeling.models import (
+    Assignment,
+    AssignmentState,
+    Demonstration,
+    Item,
+    Ranking,
+    RankingPlace,
+    Rating,
+)
+from app.labeling.ranks import dense
+from app.labeling.schemas import CompletionRating, Draft, Skip, Submission
+
+
+def submit(session: Session, person: Person, assignment_id: uuid.UUID, submission: Submission) -> Receipt:
+    """Store a ranking or a demonstration, even after its lease has run out. The same key again changes nothing."""
+    lock_person(session, person)
+    assignment = own_assignment(session, person, assignment_id, lock=True)
+    if assignment.state != AssignmentState.submitted:
+        bench = open_bench(session, person, assignment_id)
+        _check_key(session, submission)
+        if bench.is_ranking:
+            check_ranking(bench, submission)
+            _store_ranking(session, bench, submission)
+        else:
+            check_demonstration(submission)
+            _store_demonstration(session, bench, submission)
+        _mark_submitted(session, assignment, submission)
+    elif assignment.submission_key != submission.submission_key:
+        raise _already_submitted(session, assignment)
+    stored = receipt(session, assignment)
+    assert stored is not None, "a submitted assignment has its rows"
+    return stored
+
+
+def _already_submitted(session: Session, assignment: Assignment) -> Conflict:
+    stored = receipt(session, assignment)
+    return Conflict(
+        f"You have submitted this item already: {stored.words if stored else ''}.",
+        mend="That one counts; nothing of it was changed. Copy what you wrote here if you need it, then go on.",
+    )
+
+
+def _check_key(session: Session, submission: Submission) -> None:
+    if session.scalar(select(Assignment.id).where(Assignment.submission_key == submission.submission_key)):
+        raise Conflict("This submission's key belongs to another item.", mend="Reload the page and submit again.")
+
+
+def _mark_submitted(session: Session, assignment: Assignment, submission: Submission) -> None:
+    # A place that was lost meanwhile is used all the same: rather one judgment more than one lost.
+    places = 0 if assignment.state == AssignmentState.leased else 1
+    counted = {"taken": Item.taken + places, "got": Item.got + 1}
+    session.execute(update(Item).where(Item.id == assignment.item_id).values(**counted))
+    assignment.state = AssignmentState.submitted
+    assignment.submitted_at = now()
+    assignment.submission_key = submission.submission_key
+    assignment.active_seconds = max(assignment.active_seconds, submission.active_seconds)
+    session.flush()
+
+
+def check_ranking(bench: Bench, sent: Submission) -> None:
+    """Refuse a ranking that is not whole, or that speaks of what is not there."""
+    letters = bench.letters
+    wrong: dict[str, str] = {}
+    for letter in sorted({*sent.ranks, *sent.ratings} - set(letters)):
+        wrong[letter] = f"There is no completion {letter}."
+    for letter, rank in sent.ranks.items():
+        if rank > len(letters):
+            wrong[f"rank_{letter}"] = f"Ranks go from 1 to {len(letters)}."
+    for letter, rating in sent.ratings.items():
+        wrong |= _wrong_keys(bench, letter, rating)
+    if sent.text:
+        wrong["text"] = "This item asks for a ranking, not for a text."
+    if wrong:
+        raise Invalid("Parts of the ranking are not of this item.", mend="Nothing was stored.", fields=wrong)
+    missing = [letter for letter in letters if letter not in sent.ranks]
+    if missing and not sent.cannot_rank:
+        raise Invalid(
+            f"Not ranked yet: {', '.join(missing)}.",
+            mend="Give every completion a rank (equal ranks are a tie), or say that they cannot be ranked.",
+            fields={f"rank_{letter}": "Not ranked yet." for letter in missing},
+        )
+
+
+def _wrong_keys(bench: Bench, letter: str, rating: CompletionRating) -> dict[str, str]:
+    scales, flags = {each.key for each in bench.scales}, {each.key for each in bench.flags}
+    wrong = {f"likert_{letter}_{key}": "There is no such scale." for key in rating.likert if key not in scales}
+    return wrong | {f"flags_{letter}": f"There is no flag {key!r}." for key in rating.flags if key not in flags}
+
+
+def check_demonstration(sent: Submission) -> None:
+    if sent.ranks or sent.ratings or sent.cannot_rank:
+        raise Invalid("This item asks for a text, not for a ranking.", fields={"text": "Write the text."})
+    if not sent.text.strip():
+        raise Invalid("The answer is empty.", mend="Write what a good assistant would answer, or skip the prompt.",
+                      fields={"text": "Still empty."})  # fmt: skip
+
+
+def _store_ranking(session: Session, bench: Bench, sent: Submission) -> None:
+    assignment, shown = bench.assignment, letters_of(bench.assignment)
+    ranking = Ranking(
+        assignment_id=assignment.id,
+        item_id=assignment.item_id,
+        person_id=assignment.person_id,
+        note=sent.note,
+        cannot_rank=sent.cannot_rank,
+    )
+    session.add(ranking)
+    session.flush()
+    for letter, rank in ({} if sent.cannot_rank else dense(sent.ranks)).items():
+        session.add(RankingPlace(ranking_id=ranking.id, completion_id=shown[letter], rank=rank))
+    for letter, rating in sent.ratings.items():
+        if rating != CompletionRating():
+            session.add(_rating(ranking, bench, shown[letter], rating))
+
+
+def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: CompletionRating) -> Rating:
+    return Rating(
+        ranking_id=ranking.id,
+        completion_id=completion_id,
+        rating_schema_id=bench.batch.rating_schema_id,
+        likert=rating.likert,
+        flags=sorted(set(rating.flags)),
+        note=rating.note,
+    )
+
+
+def _store_demonstration(session: Session, bench: Bench, sent: Submission) -> None:
+    session.add(
+        Demonstration(
+            assignment_id=bench.assignment.id,
+            prompt_id=bench.prompt.id,
+            person_id=bench.assignment.person_id,
+            text=sent.text.strip(),
+        )
+    )
+
+
+def skip(session: Session, person: Person, assignment_id: uuid.UUID, request: Skip) -> Assignment:
+    """Leave an item for good: its place goes to someone else, and it does not come back to this person."""
+    lock_person(session, person)
+    assignment = own_assignment(session, person, assignment_id, lock=True)
+    if assignment.state == AssignmentState.submitted:
+        raise _already_submitted(session, assignment)
+    if assignment.state == AssignmentState.leased:
+        give_place_back(session, assignment)
+    assignment.state = AssignmentState.skipped
+    assignment.skip_reason = request.reason
+    session.flush()
+    return assignment
+
+
+def save_draft(session: Session, person: Person, assignment_id: uuid.UUID, draft: Draft) -> Assignment:
+    """Keep what stands on the page; whoever writes is there, so the lease goes on."""
+    assignment = _unfinished(session, person, assignment_id)
+    assignment.draft = draft.model_dump(mode="json")
+    assignment.draft_saved_at = now()
+    assignment.active_seconds = max(assignment.active_seconds, draft.active_seconds)
+    extend(session, assignment)
+    return assignment
+
+
+def beat(session: Session, person: Person, assignment_id: uuid.UUID) -> Assignment:
+    """The page is open and its labeler at work."""
+    assignment = _unfinished(session, person, assignment_id)
+    extend(session, assignment)
+    return assignment
+
+
+def _unfinished(session: Session, person: Person, assignment_id: uuid.UUID) -> Assignment:
+    assignment = own_assignment(session, person, assignment_id, lock=True)
+    if assignment.state == AssignmentState.submitted:
+        raise _already_submitted(session, assignment)
+    if assignment.state == AssignmentState.skipped:
+        raise Conflict("You have skipped this item.", mend="Go back to your desk.")
+    return assignment

@@ -1,0 +1,55 @@
+/* What both benches share: the draft's state in words, the clock, handing in. */
+
+import { ActiveTime, clock } from "./active_time.js";
+import { Autosave, keepLease } from "./autosave.js";
+import { listenForShortcuts } from "./shortcuts.js";
+import { Submission } from "./submission.js";
+
+const WORDS = {
+  saved: ["Draft saved", "saved"],
+  "saved-without-lease": ["Draft saved · time ran out, still accepted", "unsaved"],
+  unsaved: ["Not saved yet", "unsaved"],
+  offline: ["Offline · kept in this browser", "unsaved"],
+  "signed-out": ["Signed out · kept in this browser", "unsaved"],
+  refused: ["Not saved", "unsaved"],
+  submitting: ["Submitting…", ""],
+  "not-stored": ["Not stored yet · trying again", "unsaved"],
+};
+
+function sayer(chip) {
+  return (state, details = {}) => {
+    const [words, look] = WORDS[state];
+    chip.hidden = false;
+    chip.className = `chip ${look}`;
+    chip.dataset.state = state;
+    chip.textContent = details.seconds ? `${words} in ${details.seconds} s` : words;
+    chip.title = details.detail ?? "";
+  };
+}
+
+/* `read` gives what stands on the page as a draft; `write` puts a draft onto it. */
+export function openBench({ read, write }) {
+  const form = document.getElementById("bench-form");
+  const button = document.getElementById("submit");
+  const say = sayer(document.getElementById("draft-state"));
+  const { api, assignment } = form.dataset;
+  const timer = document.getElementById("active-time");
+  const time = new ActiveTime(Number(form.dataset.activeSeconds), (seconds) => {
+    timer.hidden = false;
+    timer.textContent = `${clock(seconds)} on this one`;
+    form.elements.active_seconds.value = seconds;
+  });
+  const readAll = () => ({ ...read(), active_seconds: time.seconds });
+  const autosave = new Autosave({ api, assignment, read: readAll, show: say });
+  const kept = autosave.kept();
+  if (form.dataset.savedAt) say("saved");
+  if (kept) {
+    write(kept);
+    autosave.changed();
+  }
+  form.addEventListener("input", () => autosave.changed());
+  new Submission({ form, button, read: readAll, autosave, say, problem: document.getElementById("problem") });
+  keepLease(api, time);
+  listenForShortcuts();
+  return { form, button, autosave };
+}

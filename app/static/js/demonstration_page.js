@@ -1,0 +1,37 @@
+/* The writing bench: counts words, shows a preview, keeps the draft. */
+
+import { openBench } from "./bench.js";
+import { preview } from "./markdown_preview.js";
+
+const form = document.getElementById("bench-form");
+const answer = document.getElementById("answer");
+const shown = document.getElementById("preview");
+const count = document.getElementById("word-count");
+const views = document.querySelectorAll("input[name=view]");
+const { button } = openBench({ read: () => ({ text: answer.value }), write: (draft) => { answer.value = draft.text ?? ""; } });
+
+function show() {
+  const words = answer.value.trim() ? answer.value.trim().split(/\s+/).length : 0;
+  count.textContent = `${words} word${words === 1 ? "" : "s"}`;
+  button.disabled = words === 0;
+  document.getElementById("why-not").textContent = words ? "" : "Nothing written yet.";
+}
+
+function look(view) {
+  const isPreview = view === "preview";
+  shown.hidden = !isPreview;
+  answer.hidden = isPreview;
+  if (isPreview) shown.replaceChildren(...preview(answer.value));
+  else answer.focus();
+}
+
+form.addEventListener("input", show);
+for (const radio of views) radio.addEventListener("change", () => look(radio.value));
+document.addEventListener("keydown", (event) => {
+  if (!event.altKey || event.code !== "KeyP") return;
+  event.preventDefault();
+  [...views].find((radio) => !radio.checked).click();
+});
+
+show();
+answer.focus({ preventScroll: true });

@@ -1,0 +1,86 @@
+/* Ranks as they stand in the form's radios: read, set, put in words. The radios are the truth; all else shows them. */
+
+export class RankingBoard {
+  constructor(form) {
+    this.form = form;
+    this.letters = [...form.querySelectorAll("article[data-letter]")].map((article) => article.dataset.letter);
+  }
+
+  radios(letter) {
+    return [...this.form.querySelectorAll(`input[name="rank_${letter}"]`)];
+  }
+
+  rank(letter) {
+    const checked = this.radios(letter).find((radio) => radio.checked);
+    return checked ? Number(checked.value) : null;
+  }
+
+  ranks() {
+    return Object.fromEntries(this.letters.map((letter) => [letter, this.rank(letter)]).filter(([, rank]) => rank !== null));
+  }
+
+  /* Puts `letter` at `rank` (null: at none), as a click on its radio would. */
+  place(letter, rank) {
+    if (this.rank(letter) === rank) return;
+    for (const radio of this.radios(letter)) radio.checked = Number(radio.value) === rank;
+    this.form.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  rate(letter, value) {
+    const scale = this.form.querySelector(`input[name^="likert_${letter}_"][value="${value}"]`);
+    if (scale && !scale.checked) scale.click();
+  }
+
+  get cannotRank() {
+    return this.form.elements.cannot_rank.checked;
+  }
+
+  leftOver() {
+    return this.letters.filter((letter) => this.rank(letter) === null);
+  }
+
+  tiers() {
+    const ranks = this.ranks();
+    const places = [...new Set(Object.values(ranks))].sort((a, b) => a - b);
+    return places.map((place) => [place, this.letters.filter((letter) => ranks[letter] === place)]);
+  }
+
+  words() {
+    return this.tiers().map(([, letters]) => letters.join(" = ")).join(" > ");
+  }
+
+  /* Everything on the page in the shape of a draft. */
+  read() {
+    const ratings = {};
+    for (const letter of this.letters) {
+      const rating = this.rating(letter);
+      if (rating.note || rating.flags.length || Object.keys(rating.likert).length) ratings[letter] = rating;
+    }
+    return { ranks: this.ranks(), ratings, note: this.form.elements.note.value, cannot_rank: this.cannotRank };
+  }
+
+  rating(letter) {
+    const all = (selector) => [...this.form.querySelectorAll(selector)];
+    const prefix = `likert_${letter}_`;
+    const likert = all(`input[name^="${prefix}"]:checked`).map((radio) => [radio.name.slice(prefix.length), Number(radio.value)]);
+    return {
+      likert: Object.fromEntries(likert),
+      flags: all(`input[name="flags_${letter}"]:checked`).map((box) => box.value),
+      note: this.form.elements[`note_${letter}`].value,
+    };
+  }
+
+  write(draft) {
+    for (const letter of this.letters) {
+      const rating = draft.ratings?.[letter] ?? {};
+      for (const radio of this.radios(letter)) radio.checked = Number(radio.value) === (draft.ranks?.[letter] ?? null);
+      for (const radio of this.form.querySelectorAll(`input[name^="likert_${letter}_"]`)) {
+        radio.checked = rating.likert?.[radio.name.slice(`likert_${letter}_`.length)] === Number(radio.value);
+      }
+      for (const box of this.form.querySelectorAll(`input[name="flags_${letter}"]`)) box.checked = (rating.flags ?? []).includes(box.value);
+      this.form.elements[`note_${letter}`].value = rating.note ?? "";
+    }
+    this.form.elements.note.value = draft.note ?? "";
+    this.form.elements.cannot_rank.checked = draft.cannot_rank === true;
+  }
+}

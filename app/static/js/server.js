@@ -1,0 +1,21 @@
+/* JSON to and from the server. A refusal is an answer too; only silence or a broken server throws Unreachable. */
+
+export class Unreachable extends Error {}
+
+export async function send(method, address, body, { keepalive = false } = {}) {
+  let response;
+  try {
+    response = await fetch(address, {
+      method,
+      keepalive,
+      headers: { "Content-Type": "application/json", Accept: "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    throw new Unreachable(String(error));
+  }
+  if (response.status >= 500 || response.status === 429) throw new Unreachable(`the server answered ${response.status}`);
+  const isJson = /json/.test(response.headers.get("Content-Type") ?? "");
+  if (response.ok && !isJson) throw new Unreachable("something other than the server answered");
+  return { ok: response.ok, status: response.status, body: isJson ? await response.json() : {} };
+}

@@ -1,0 +1,72 @@
+/* Handing in: tried until the server says that it is stored, with one key, so that it is stored once. */
+
+import { send, Unreachable } from "./server.js";
+
+const WAITS = [1, 2, 4, 8, 15];
+
+export class Submission {
+  constructor({ form, button, read, autosave, say, problem }) {
+    Object.assign(this, { form, button, read, autosave, say, problem, attempt: 0, isUnderWay: false });
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.start();
+    });
+    window.addEventListener("online", () => { if (this.isWaiting) this.tryNow(); });
+  }
+
+  start() {
+    if (this.isUnderWay) return;
+    this.isUnderWay = true;
+    this.attempt = 0;
+    this.button.disabled = true;
+    this.problem.hidden = true;
+    this.autosave.keep();
+    // Frozen at the click: what is retried is what was handed in.
+    this.body = { ...this.read(), submission_key: this.form.elements.submission_key.value };
+    this.tryNow();
+  }
+
+  async tryNow() {
+    clearTimeout(this.timer);
+    this.isWaiting = false;
+    this.say("submitting");
+    try {
+      const answer = await send("POST", `${this.form.dataset.api}/submit`, this.body);
+      if (answer.ok && answer.body.stored) this.stored();
+      else this.refused(answer);
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+      this.waitAndRetry();
+    }
+  }
+
+  stored() {
+    this.autosave.done();
+    location.assign(this.form.dataset.next);
+  }
+
+  waitAndRetry() {
+    const seconds = WAITS[Math.min(this.attempt, WAITS.length - 1)];
+    this.attempt += 1;
+    this.isWaiting = true;
+    this.say("not-stored", { seconds });
+    this.timer = setTimeout(() => this.tryNow(), seconds * 1000);
+  }
+
+  refused({ status, body }) {
+    this.isUnderWay = false;
+    this.button.disabled = false;
+    this.say(this.autosave.isUnsaved() ? "unsaved" : "saved");
+    const words = document.createElement("b");
+    words.textContent = status === 401 ? "You are signed out, so this is not stored yet. " : `${body.detail ?? "That was refused."} `;
+    this.problem.replaceChildren(words, status === 401 ? signInLink() : document.createTextNode(body.mend ?? ""));
+    this.problem.hidden = false;
+    this.problem.scrollIntoView({ block: "center" });
+  }
+}
+
+function signInLink() {
+  const link = document.createElement("a");
+  Object.assign(link, { href: "/sign-in?then=/me", target: "_blank", rel: "noopener", textContent: "Sign in in another tab, then submit again." });
+  return link;
+}
