@@ -26,6 +26,7 @@ ROUTERS = (
     "app.registry.routes",
     "app.labeling.routes",
     "app.labeling.api",
+    "app.quality.routes",
     "app.datasets.routes",
     "app.runs.routes",
     "app.runs.api",
