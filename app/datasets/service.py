@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
-from app.core.errors import NotFound
+from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts, get_artefacts
 from app.datasets import parquet
 from app.datasets.examples import Demonstration, Prompt, Ranking, Text
@@ -27,6 +27,12 @@ from app.projects.models import Project
 
 Example = Demonstration | Ranking | Prompt | Text
 IN_MEMORY = 16 * 2**20
+_NOUNS = {
+    SnapshotKind.demonstrations: "demonstrations",
+    SnapshotKind.comparisons: "rankings",
+    SnapshotKind.prompts: "prompts",
+    SnapshotKind.text: "plain texts",
+}
 
 
 def freeze_snapshot(
@@ -36,6 +42,7 @@ def freeze_snapshot(
     wanted: Mapping[str, Any] | SnapshotFilter,
     by: Person | None,
     *,
+    refuse_empty: bool = False,
     artefacts: Artefacts | None = None,
 ) -> Snapshot:
     """A dataset as it is now, kept for good. The same filter on the same labels is the same snapshot."""
@@ -46,6 +53,10 @@ def freeze_snapshot(
         facts = {"kind": kind.value, "schema_version": parquet.SCHEMA_VERSION, "filter": wanted.stored()}
         rows = tally.watch(gather(session, project, kind, wanted))
         parquet.write_rows(file, rows, parquet.COLUMNS[kind], facts=facts)
+        if refuse_empty and not tally.rows:
+            raise Invalid(
+                f"There are no {_NOUNS[kind]} like that, so nothing was frozen.", mend="Choose a wider filter."
+            )
         digest = _digest(file)
         if (known := _by_digest(session, project, kind, digest)) is not None:
             return known
@@ -135,6 +146,12 @@ def snapshots_of(session: Session, project: Project, kind: SnapshotKind | None =
     """The project's snapshots, newest first."""
     query = select(Snapshot).where(Snapshot.project_id == project.id).order_by(Snapshot.created_at.desc())
     return list(session.scalars(query.where(Snapshot.kind == kind) if kind else query))
+
+
+def creators(session: Session, snapshots: list[Snapshot]) -> dict[uuid.UUID, str]:
+    """The names of the people who froze these."""
+    query = select(Person.id, Person.name).where(Person.id.in_({each.created_by for each in snapshots}))
+    return {person_id: name for person_id, name in session.execute(query)}  # noqa: C416  as mypy reads it
 
 
 def snapshot_of_project(session: Session, project: Project, snapshot_id: uuid.UUID) -> Snapshot:
