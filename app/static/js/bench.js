@@ -34,11 +34,13 @@ export function openBench({ read, write }) {
   const say = sayer(document.getElementById("draft-state"));
   const { api, assignment } = form.dataset;
   const timer = document.getElementById("active-time");
-  const time = new ActiveTime(Number(form.dataset.activeSeconds), (seconds) => {
+  const tick = (seconds) => {
     timer.hidden = false;
     timer.textContent = `${clock(seconds)} on this one`;
     form.elements.active_seconds.value = seconds;
-  });
+  };
+  const time = new ActiveTime(Number(form.dataset.activeSeconds), tick);
+  tick(time.seconds);
   const readAll = () => ({ ...read(), active_seconds: time.seconds });
   const autosave = new Autosave({ api, assignment, read: readAll, show: say });
   const kept = autosave.kept();

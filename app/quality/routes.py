@@ -1,0 +1,17 @@
+"""The labeling page: batches, their progress and agreement, and who labels."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.accounts.deps import Researcher
+from app.core.deps import ReadSession
+from app.core.pages import render
+from app.projects.deps import CurrentProject
+from app.quality import service
+
+router = APIRouter()
+
+
+@router.get("/p/{slug}/labeling")
+def labeling_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
+    return render(request, "quality/labeling.html", figures=service.labeling_figures(session, project))
