@@ -156,7 +156,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Ten
         if first == "lr":
             state["param_groups"][int(key)]["lr"] = float(tensor)
         else:
-            rows.setdefault(int(first), {})[key] = tensor
+            rows.setdefault(int(first), {})[key] = tensor.clone()
     optimizer.load_state_dict({"state": rows, "param_groups": state["param_groups"]})
 
 
