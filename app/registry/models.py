@@ -33,7 +33,9 @@ class Model(Identified, Base):
     state: Mapped[ModelState] = mapped_column(text_enum(ModelState), default=ModelState.ready)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("model.id"))
     run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"), unique=True)
-    source: Mapped[str] = mapped_column(default="")  # what was asked for: starter, hub:OWNER/NAME, smollm2, a folder's name
+    source: Mapped[str] = mapped_column(
+        default=""
+    )  # what was asked for: starter, hub:OWNER/NAME, smollm2, a folder's name
     revision: Mapped[str | None]
     storage_key: Mapped[str | None]
     parameters: Mapped[int | None]

@@ -80,6 +80,11 @@ def check_source(source: str, *, allow_folders: bool) -> str:
                   fields={"source": "Choose starter, smollm2 or hub:OWNER/NAME; add folders by `touchstone models add`."})
 
 
+def name_of(source: str) -> str:
+    """What a model is called when no name is given: the last part of its source."""
+    return source.rsplit("/", 1)[-1].removeprefix("hub:") or "base"
+
+
 def add_base(session: Session, project: Project, name: str, *, source: str, by: Person | None,
              nudge: bool = True) -> Model:
     """A row for a base model that a worker is to check and store. A refused one of the same name is tried again."""

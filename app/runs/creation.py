@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
-from app.core.errors import Invalid
+from app.core.errors import Invalid, NotFound
 from app.core.queue import JobName, enqueue
 from app.projects import service as projects
 from app.projects.models import Project, Round
@@ -60,19 +60,16 @@ def _part_models(session: Session, project: Project, kind: RunKind, chosen: Mapp
             continue
         try:
             model = registry.model_of_project(session, project, uuid.UUID(chosen[part.name]))
-        except (ValueError, registry.NotFound):
+        except (ValueError, NotFound):
             wrong[part.name] = "There is no such model in this project."
             continue
         if model.kind not in part.models or model.state != ModelState.ready:
-            wrong[part.name] = f"{model.name} is a {model.kind} model, {model.state}; this needs a ready {_any_of(part.models)}."
+            needed = " or ".join(part.models)
+            wrong[part.name] = f"{model.name} is a {model.kind} model, {model.state}; this needs a ready {needed} model."
         models[part.name] = model
     if wrong:
         raise Invalid(next(iter(wrong.values())), fields=wrong)
     return models
-
-
-def _any_of(kinds: tuple[Any, ...]) -> str:
-    return " or ".join(str(kind) for kind in kinds) + " model"
 
 
 def _refuse_short_context(config: RunConfig, models: Mapping[str, Model]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
-from app.core.errors import Invalid
+from app.core.errors import Invalid, NotFound
 from app.datasets import service as datasets
 from app.datasets.models import Snapshot, SnapshotKind
 from app.labeling.models import Batch, BatchKind, Item
@@ -19,12 +19,6 @@ from app.runs.configs import PpoConfig, RunConfig, RunKind, SftConfig
 from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, Part, SamplingPlan
 
 LEAST_RANKINGS = 2  # one to learn from and one more, or there is nothing to generalise
-
-
-def snapshots_of(session: Session, project: Project, kind: SnapshotKind) -> list[Snapshot]:
-    """The project's snapshots of a kind, the newest first."""
-    query = select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.kind == kind)
-    return list(session.scalars(query.order_by(Snapshot.created_at.desc())))
 
 
 def suggested_choice(session: Session, project: Project, part: Part) -> str:
@@ -63,10 +57,10 @@ def _snapshot(session: Session, project: Project, part: Part, choice: str, *, tu
         wanted: dict[str, Any] = {"rounds": [turn.number]} if choice == NEW_ROUND else {}
         return datasets.freeze_snapshot(session, project, part.snapshot, wanted, by)
     try:
-        snapshot = session.get(Snapshot, uuid.UUID(choice))
-    except ValueError:
+        snapshot = datasets.snapshot_of_project(session, project, uuid.UUID(choice))
+    except (ValueError, NotFound):
         snapshot = None
-    if snapshot is None or snapshot.project_id != project.id or snapshot.kind != part.snapshot:
+    if snapshot is None or snapshot.kind != part.snapshot:
         raise Invalid(f"There is no such snapshot of {part.snapshot}.", fields={part.name: "Choose one of the list."})
     return snapshot
 
@@ -75,7 +69,7 @@ def _freeze_prompts_to_sample(session: Session, project: Project, config: Sampli
                               by: Person) -> Snapshot:
     ids = prompts_to_sample(session, project, config, turn=turn)
     if not ids:
-        split = "training" if config.batch_kind == "ranking" else "held-out (valid and test)"
+        split = "training or validation" if config.batch_kind == "ranking" else "held-out (valid and test)"
         raise Invalid(
             f"No {split} prompt is left to sample for in round {turn.number}.",
             mend="Import more prompts, or start the next round.", fields={"prompts": "No prompt is left."},
@@ -84,10 +78,11 @@ def _freeze_prompts_to_sample(session: Session, project: Project, config: Sampli
 
 
 def prompts_to_sample(session: Session, project: Project, config: SamplingPlan, *, turn: Round) -> list[str]:
-    """For rankings: training prompts that stand in none of the round's ranking batches. For evaluations: held-out
+    """For rankings: training and validation prompts, in their own shares, that stand in none of the round's ranking
+    batches; the validation ones tell the reward model's accuracy on prompts it never saw. For evaluations: held-out
     ones, test before valid. Drawn by the seed, so that the same request finds the same prompts."""
     is_ranking = config.batch_kind == "ranking"
-    splits = [Split.train] if is_ranking else [Split.test, Split.valid]
+    splits = [Split.train, Split.valid] if is_ranking else [Split.test, Split.valid]
     query = select(Prompt.id, Prompt.split).where(
         Prompt.project_id == project.id, Prompt.is_retired.is_(False), Prompt.split.in_(splits)
     )
@@ -96,7 +91,7 @@ def prompts_to_sample(session: Session, project: Project, config: SamplingPlan, 
             Batch.project_id == project.id, Batch.round_id == turn.id, Batch.kind == BatchKind.ranking
         )
         query = query.where(Prompt.id.not_in(ranked))
-    found = sorted((splits.index(split), str(prompt_id)) for prompt_id, split in session.execute(query))
+    found = sorted((0 if is_ranking else splits.index(split), str(prompt_id)) for prompt_id, split in session.execute(query))
     chance = random.Random(config.seed)
     drawn = sorted(found, key=lambda row: (row[0], chance.random()))
     return [prompt_id for _, prompt_id in drawn[: config.prompts]]

@@ -1,0 +1,134 @@
+"""The page of a new run: its parts as selects, its settings as fields, and what was typed kept through errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.core.errors import DomainError, Invalid
+from app.datasets import service as datasets
+from app.datasets.models import Snapshot, SnapshotKind
+from app.projects import service as projects
+from app.projects.models import Project
+from app.registry import service as registry
+from app.registry.models import Model
+from app.runs import forms
+from app.runs.configs import RunConfig, RunKind
+from app.runs.creation import default_name
+from app.runs.forms import FormField
+from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, Part, RunPlan, kind_name
+
+# Field names of the form: a part's select is `part.<name>`, so that no setting can share its name.
+_PART = "part."
+
+
+@dataclass(frozen=True, slots=True)
+class PartField:
+    part: Part
+    name: str
+    chosen: str
+    options: list[tuple[str, str]]
+    wrong: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    kind: RunKind
+    title: str
+    about: str
+    name: str
+    default_name: str
+    name_wrong: str | None
+    parts: list[PartField]
+    fields: list[FormField]
+
+
+def asked(kind: RunKind, query: Mapping[str, str]) -> dict[str, Any]:
+    """Settings that the address asks for: links of the overview open the form for rankings or for evaluations."""
+    return {name: value for name, value in query.items() if name in PLANS[kind].model_fields}
+
+
+def asked_parts(kind: RunKind, query: Mapping[str, str]) -> dict[str, str]:
+    """Models that the address asks for."""
+    names = {part.name for part in PARTS[kind]}
+    return {name: value for name, value in query.items() if name in names}
+
+
+def typed_of(plan: RunPlan) -> dict[str, str]:
+    return {"name": plan.name, **{_PART + name: choice for name, choice in plan.parts.items()},
+            **{name: forms.written(value) for name, value in plan.config.items()}}  # fmt: skip
+
+
+def plan_typed(kind: RunKind, typed: Mapping[str, str]) -> RunPlan:
+    """What the form said. An unticked box sends nothing, which means no."""
+    known = PLANS[kind].model_fields
+    config: dict[str, object] = {name: typed.get(name, "") for name in known}
+    parts = {name.removeprefix(_PART): choice for name, choice in typed.items() if name.startswith(_PART)}
+    return RunPlan(name=typed.get("name", ""), parts=parts, config=config)
+
+
+def build(session: Session, project: Project, kind: RunKind, typed: Mapping[str, str],
+          error: DomainError | None) -> NewRun:
+    wrong = error.fields if isinstance(error, Invalid) else {}
+    turn = projects.current_round(session, project)
+    return NewRun(
+        kind=kind, title=f"New run: {kind_name(kind)}", about=(PLANS[kind].__doc__ or "").strip(),
+        name=typed.get("name", ""), default_name=default_name(kind, _config(kind, typed), turn.number),
+        name_wrong=wrong.get("name"),
+        parts=[_part_field(session, project, part, typed.get(_PART + part.name, NONE), wrong, turn.number)
+               for part in PARTS[kind]],
+        fields=forms.fields(kind, typed, wrong),
+    )  # fmt: skip
+
+
+def _config(kind: RunKind, typed: Mapping[str, str]) -> RunConfig:
+    try:
+        return forms.parse(kind, {name: typed.get(name, "") for name in PLANS[kind].model_fields})
+    except Invalid:
+        return PLANS[kind]()
+
+
+def _part_field(session: Session, project: Project, part: Part, chosen: str, wrong: Mapping[str, str],
+                turn: int) -> PartField:
+    options = _models(session, project, part) if part.models else _snapshots(session, project, part, turn)
+    if not part.is_required:
+        options = [(NONE, "none"), *options]
+    return PartField(part, _PART + part.name, chosen, options, wrong.get(part.name))
+
+
+def _models(session: Session, project: Project, part: Part) -> list[tuple[str, str]]:
+    return [(str(model.id), describe_model(model)) for model in
+            registry.models_of(session, project, kinds=part.models, ready=True)]  # fmt: skip
+
+
+def describe_model(model: Model) -> str:
+    size = f", {short(model.parameters)} parameters" if model.parameters else ""
+    return f"{model.name} ({model.kind}{size})"
+
+
+def short(number: int) -> str:
+    """4,676,352 as 4.7 M."""
+    for size, unit in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def _snapshots(session: Session, project: Project, part: Part, turn: int) -> list[tuple[str, str]]:
+    assert part.snapshot is not None
+    count = datasets.count_rows(session, project, part.snapshot, {})
+    fresh = [(NEW, f"everything so far ({count:,})")]
+    if part.snapshot in (SnapshotKind.demonstrations, SnapshotKind.comparisons):
+        of_round = datasets.count_rows(session, project, part.snapshot, {"rounds": [turn]})
+        fresh.append((NEW_ROUND, f"of round {turn} only ({of_round:,})"))
+    return fresh + [(str(s.id), describe_snapshot(s)) for s in datasets.snapshots_of(session, project, part.snapshot)]
+
+
+def describe_snapshot(snapshot: Snapshot) -> str:
+    return f"{snapshot_name(snapshot)} ({snapshot.rows:,} rows, {snapshot.created_at:%Y-%m-%d %H:%M})"
+
+
+def snapshot_name(snapshot: Snapshot) -> str:
+    """`demonstrations@1c9f03`: the kind and the start of its hash."""
+    return f"{snapshot.kind}@{snapshot.sha256[:6]}"

@@ -1,0 +1,120 @@
+"""Runs: the overview of the loop, the list, a new one, and each run's page with its buttons."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy.orm import Session
+
+from app.accounts.deps import Admin, Researcher, SignedIn
+from app.accounts.models import Role
+from app.core.deps import ReadSession, WriteSession
+from app.core.errors import DomainError
+from app.core.pages import render, wants_fragment
+from app.projects import service as projects
+from app.projects.deps import CurrentProject
+from app.projects.models import Project
+from app.runs import creation, history, lineage, newform, overview, people, runpage, service, workers
+from app.runs.configs import RunKind
+from app.runs.schemas import RunPlan
+
+router = APIRouter(prefix="/p/{slug}")
+
+
+async def typed_form(request: Request) -> dict[str, str]:
+    """A form's text fields as they were typed."""
+    form = await request.form()
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+TypedForm = Annotated[dict[str, str], Depends(typed_form)]
+
+
+@router.get("")
+def overview_page(request: Request, session: ReadSession, person: SignedIn, project: CurrentProject) -> Response:
+    if person.role == Role.labeler:
+        return RedirectResponse(f"/p/{project.slug}/desk", 303)
+    template = "runs/_loop.html" if wants_fragment(request) else "runs/overview.html"
+    return render(request, template, overview=overview.read_loop(session, project), people=people.of_round(session, project),
+                  workforce=workers.workforce(session))
+
+
+@router.post("/rounds")
+def start_next_round(session: WriteSession, admin: Admin, project: CurrentProject) -> Response:
+    projects.start_next_round(session, project, by=admin)
+    return RedirectResponse(f"/p/{project.slug}", 303)
+
+
+@router.post("/rounds/targets")
+def set_targets(session: WriteSession, admin: Admin, project: CurrentProject, typed: TypedForm) -> Response:
+    overview.set_targets(session, project, typed, by=admin)
+    return RedirectResponse(f"/p/{project.slug}", 303)
+
+
+@router.get("/runs")
+def run_list(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
+    return render(request, "runs/list.html", lines=history.runs_of(session, project), kinds=list(RunKind),
+                  workforce=workers.workforce(session))
+
+
+@router.get("/runs/new/{kind}")
+def new_run(request: Request, session: ReadSession, _: Admin, project: CurrentProject, kind: RunKind,
+            clone: uuid.UUID | None = None) -> Response:
+    """The form, prefilled: from the run that is cloned, or with what suits the newest models."""
+    if clone:
+        plan = creation.plan_of(session, service.run_of_project(session, project, clone))
+    else:
+        parts = creation.suggested_parts(session, project, kind) | newform.asked_parts(kind, request.query_params)
+        config = creation.default_config(kind, creation.subject_model(session, kind, parts))
+        plan = RunPlan(parts=parts, config=config.model_dump() | newform.asked(kind, request.query_params))
+    return _form(request, session, project, kind, newform.typed_of(plan))
+
+
+def _form(request: Request, session: Session, project: Project, kind: RunKind, typed: dict[str, str],
+          error: DomainError | None = None) -> Response:
+    form = newform.build(session, project, kind, typed, error)
+    return render(request, "runs/new.html", status=error.status if error else 200, form=form, error=error,
+                  workforce=workers.workforce(session))
+
+
+@router.post("/runs/new/{kind}")
+def create_run(request: Request, session: WriteSession, admin: Admin, project: CurrentProject, kind: RunKind,
+               typed: TypedForm) -> Response:
+    try:
+        with session.begin_nested():  # what was frozen on the way is undone when the run is refused
+            run = creation.create_run(session, project, kind, newform.plan_typed(kind, typed), by=admin)
+    except DomainError as error:
+        return _form(request, session, project, kind, typed, error)
+    return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
+
+
+@router.get("/runs/{run_id}")
+def run_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
+             run_id: uuid.UUID) -> Response:
+    run = service.run_of_project(session, project, run_id)
+    template = "runs/_live.html" if wants_fragment(request) else "runs/run.html"
+    return render(request, template, run=run, page=runpage.read_page(session, run),
+                  workforce=workers.workforce(session))
+
+
+@router.post("/runs/{run_id}/stop")
+def stop_run(session: WriteSession, admin: Admin, project: CurrentProject, run_id: uuid.UUID) -> Response:
+    run = service.run_of_project(session, project, run_id)
+    service.ask_to_stop(session, run, by=admin)
+    return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
+
+
+@router.post("/runs/{run_id}/continue")
+def continue_run(session: WriteSession, admin: Admin, project: CurrentProject, run_id: uuid.UUID) -> Response:
+    run = service.run_of_project(session, project, run_id)
+    service.resume(session, run, by=admin)
+    return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
+
+
+@router.get("/models/{model_id}")
+def model_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
+               model_id: uuid.UUID) -> Response:
+    """A model with all it came from, down to the labels: runs know that, so the page is theirs."""
+    return render(request, "registry/model.html", family=lineage.family(session, project, model_id),
+                  labels_in_words=lineage.labels_in_words)

@@ -1,0 +1,98 @@
+"""Everything that a run's page shows, read in one go."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app.labeling.models import Batch
+from app.registry import service as registry
+from app.registry.models import Model
+from app.runs import creation, curves, forms, history
+from app.runs.configs import PpoConfig
+from app.runs.history import Input
+from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
+from app.runs.schemas import PLANS, kind_name
+from app.runs.service import FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    label: str
+    value: str
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    kind: str
+    round_number: int | None
+    progress: str
+    percent: float
+    left: str
+    checkpoint: str
+    figures: list[curves.Figure]
+    recent: list[RunMetric]
+    columns: list[str]
+    samples: list[RunSample]
+    lines: list[RunLogLine]
+    inputs: list[Input]
+    settings: list[Setting]
+    by: str
+    took: float | None
+    made: Model | None
+    batch: Batch | None
+    queued_before: int
+    is_over: bool
+
+
+def read_page(session: Session, run: Run) -> RunPage:
+    config = PLANS[run.kind].model_validate(run.config)
+    recent = history.newest_metrics(session, run, count=history.TIMED_STEPS)
+    first = history.metric_rows(session, run, limit=1)
+    values = [row.values for row in recent]
+    left = history.seconds_left(run, recent)
+    turn = creation.round_of(session, run)
+    return RunPage(
+        kind=kind_name(run.kind, config),
+        round_number=turn.number if turn else None,
+        progress=_progress(run, config, values),
+        percent=100.0 if run.state == RunState.succeeded else 100 * run.step / run.total_steps if run.total_steps else 0.0,
+        left=history.in_words(left) if left is not None else "",
+        checkpoint=f"last checkpoint at step {run.checkpoint_step:,}" if run.checkpoint_step else "no checkpoint yet",
+        figures=curves.figures(run.kind, config, values, first[0].values if first else {}),
+        recent=recent[:10],
+        columns=sorted({key for row in values for key in row}),
+        samples=history.newest_samples(session, run),
+        lines=history.log_lines(session, run),
+        inputs=history.inputs_of(session, run),
+        settings=_settings(session, run),
+        by=history.started_by(session, run),
+        took=history.took(run),
+        made=registry.model_of_run(session, run.id),
+        batch=session.query(Batch).filter(Batch.run_id == run.id).one_or_none(),
+        queued_before=creation.queued_before(session, run) if run.state == RunState.queued else 0,
+        is_over=run.state in FINAL,
+    )  # fmt: skip
+
+
+def _progress(run: Run, config: object, recent: list[dict[str, float]]) -> str:
+    """What stands beside the step: PPO's episodes, and the pace."""
+    parts = []
+    if isinstance(config, PpoConfig) and run.total_steps:
+        parts.append(f"{run.step * config.batch_size:,} of {run.total_steps * config.batch_size:,} episodes")
+    for key, unit in (("episodes_per_second", "episodes/s"), ("tokens_per_second", "tokens/s")):
+        if recent and recent[0].get(key) is not None:
+            parts.append(f"{curves.number(recent[0][key])} {unit}")
+    return " · ".join(parts)
+
+
+def _settings(session: Session, run: Run) -> list[Setting]:
+    """Every setting, and whether it is what the form would have offered."""
+    models = {each.part: each.model for each in history.inputs_of(session, run) if each.model}
+    subject = next(iter(models.values()), None)
+    offered = creation.default_config(run.kind, subject).model_dump(mode="json")
+    return [
+        Setting(forms.label(name), "yes" if value is True else "no" if value is False else forms.written(value),
+                is_default=offered.get(name) == value)
+        for name, value in run.config.items()
+    ]  # fmt: skip

@@ -1,0 +1,43 @@
+"""Whether a run's weights fit this machine, asked before it starts."""
+
+from pathlib import Path
+
+import torch
+
+from app.runs.configs import RunKind, TrainingConfig
+from workers.jobs.claimed import Claimed
+from workers.training.loop import CannotTrain
+
+# Bytes a parameter in fp32: a weight is 4; training adds its gradient and Adam's two moments.
+FROZEN, TRAINED = 4, 16
+# PPO trains policy and value network, keeps reference and reward model, and averages the policy (EMA).
+_BYTES = {RunKind.sampling: FROZEN, RunKind.sft: TRAINED, RunKind.reward_model: TRAINED, RunKind.ppo: 2 * TRAINED + 3 * FROZEN}
+_BYTES_LORA = {**_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 4 * FROZEN}
+
+
+def bytes_needed(kind: RunKind, parameters: int, *, lora: bool) -> int:
+    """Weights, gradients and optimizer states; what the examples need comes on top."""
+    return (_BYTES_LORA if lora else _BYTES)[kind] * parameters
+
+
+def bytes_free() -> int | None:
+    """Free memory of the device that trains; none where the system does not say."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return None
+    facts = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+    return int(facts["MemAvailable"].split()[0]) * 1024
+
+
+def refuse_too_large(claimed: Claimed) -> None:
+    lora = isinstance(claimed.config, TrainingConfig) and claimed.config.lora_rank > 0
+    needed = bytes_needed(claimed.run.kind, claimed.subject.parameters or 0, lora=lora)
+    free = bytes_free()
+    if free is not None and needed > free:
+        advice = "" if lora else " A lora_rank above 0 needs far less."
+        raise CannotTrain(
+            f"{claimed.subject.name} needs at least {needed / 2**30:.1f} GiB for this run, and this worker has "
+            f"{free / 2**30:.1f} GiB free.{advice}"
+        )

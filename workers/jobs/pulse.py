@@ -1,0 +1,88 @@
+"""The worker's heartbeat: a thread that says, beside the training, that the worker and its run are alive."""
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from app.core.clock import now
+from app.core.config import get_settings
+from app.core.db import writing
+from app.core.errors import DomainError
+from app.runs import service, workers
+from app.runs.models import Run
+
+logger = logging.getLogger(__name__)
+
+
+class Pulse:
+    """Beats for this process from `start` to `end`; `during(run)` adds the run that is worked on."""
+
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()}-{os.getpid()}"
+        self.is_shutting_down = False
+        self._device = "cpu"
+        self._run: tuple[uuid.UUID, str] | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat_until_ended, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        self._device = device_name()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop beating and take the worker off the list; a database that is away keeps its row until it is stale."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+        self._try(lambda session: workers.sign_off(session, self.name))
+
+    @contextmanager
+    def during(self, run: Run) -> Iterator[None]:
+        assert run.claimed_by is not None
+        self._run = (run.id, run.claimed_by)
+        self.beat()
+        try:
+            yield
+        finally:
+            self._run = None
+            self.beat()
+
+    def beat(self) -> None:
+        self._try(self._report)
+
+    def _report(self, session: Session) -> None:
+        current = self._run
+        workers.report(session, self.name, device=self._device, run_id=current[0] if current else None)
+        workers.forget_dead(session, before=now() - timedelta(days=1))
+        if current:
+            service.beat(session, current[0], claim=current[1])
+
+    def _beat_until_ended(self) -> None:
+        self.beat()
+        while not self._ended.wait(get_settings().heartbeat_seconds):
+            self.beat()
+
+    def _try(self, work: Callable[[Session], None]) -> None:
+        """A beat that fails is left to the next one."""
+        try:
+            with writing() as session:
+                work(session)
+        except (DBAPIError, DomainError) as error:
+            logger.warning("a heartbeat was left out: %s", error)
+
+
+def device_name() -> str:
+    """The GPU's name, or how many CPU threads there are."""
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,89 @@
+"""One run from its claim to its end: claimed, its kind's job called, its end written in words."""
+
+import errno
+import logging
+import uuid
+from collections.abc import Callable
+
+import torch
+
+from app.core.errors import DomainError
+from app.runs import service
+from app.runs.configs import RunKind
+from app.runs.models import Run
+from app.runs.service import ClaimLost
+from workers.jobs import memory, ppo, reward_model, sampling, sft
+from workers.jobs.claimed import Claimed, open_claimed
+from workers.jobs.patience import patiently
+from workers.jobs.pulse import Pulse
+from workers.training.loop import CannotTrain, Outcome, TrainingFailed
+
+logger = logging.getLogger(__name__)
+
+Job = Callable[[Claimed], Outcome]
+JOBS: dict[RunKind, Job] = {
+    RunKind.sft: sft.work,
+    RunKind.reward_model: reward_model.work,
+    RunKind.ppo: ppo.work,
+    RunKind.sampling: sampling.work,
+}
+
+
+def work_on(run_id: uuid.UUID, pulse: Pulse) -> None:
+    """Claim the run and work on it to its end, a stop, or the worker's shutdown. A duplicate does nothing."""
+    run = patiently(lambda session: service.claim(session, run_id, worker=pulse.name))
+    if run is None:
+        logger.info("run %s is claimed or ended already", run_id)
+        return
+    with pulse.during(run):
+        try:
+            _work(open_claimed(run, pulse))
+        except ClaimLost:
+            logger.warning("run %s was taken over by another worker", run_id)
+        except Exception as error:  # the edge of a job: whatever broke, the run must say so
+            _fail(run, error)
+
+
+def _work(claimed: Claimed) -> None:
+    memory.refuse_too_large(claimed)
+    outcome = JOBS[claimed.run.kind](claimed)
+    if outcome.finished:
+        claimed.clear_up()
+        return
+    _end_unfinished(claimed, outcome)
+
+
+def _end_unfinished(claimed: Claimed, outcome: Outcome) -> None:
+    """It stopped at a checkpoint: because someone asked, or because this worker shuts down and another goes on."""
+    run, claim = claimed.run, claimed.claim
+    step = claimed.stopped_at or outcome.step
+    if claimed.pulse.is_shutting_down and not patiently(lambda s: service.beat(s, run.id, claim=claim)):
+        patiently(lambda session: service.give_back(session, run.id, claim=claim, step=step))
+    else:
+        patiently(lambda session: service.stop(session, run.id, claim=claim, step=step))
+
+
+def _fail(run: Run, error: Exception) -> None:
+    logger.error("run %s failed", run.id, exc_info=error)
+    reason = in_words(error)
+    claim = run.claimed_by or ""
+    try:
+        patiently(lambda session: service.fail(session, run.id, claim=claim, reason=reason))
+    except ClaimLost:
+        logger.warning("run %s was taken over before its failure could be written", run.id)
+
+
+def in_words(error: BaseException) -> str:
+    """What broke, for the admin."""
+    if isinstance(error, CannotTrain | TrainingFailed):
+        return str(error)
+    if isinstance(error, DomainError):
+        return f"{error.message} {error.mend}".strip()
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate" in str(error):
+        return (
+            "The memory ran out. A smaller micro_batch_size, shorter max_completion_tokens or a lora_rank above 0 need "
+            "less."
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full. Free space where the artefacts are kept, then continue."
+    return f"Something unforeseen broke ({type(error).__name__}: {error}). The worker's own output has the details."
