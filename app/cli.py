@@ -1,5 +1,6 @@
 """touchstone: the command line."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,13 @@ from app.core.config import get_settings
 from app.core.db import writing
 from app.core.errors import DomainError
 from app.core.migrate import migrate_database
+from app.datasets import files
+from app.datasets import service as datasets
+from app.datasets.exports import ExportForm
+from app.datasets.models import SnapshotKind
+from app.projects import service as projects
+from app.prompts.models import Split
+from app.simulation import labelers as simulation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -81,6 +89,54 @@ def link_user(email: str) -> None:
         person = accounts.person_by_email(session, email)
         link = accounts.new_sign_in_link(session, person)
     typer.echo(f"{get_settings().address}{link}")
+
+
+ProjectOption = Annotated[str, typer.Option("--project", help="Its address; not needed when there is only one.")]
+
+
+@app.command("export")
+def export_dataset(
+    kind: SnapshotKind,
+    out: Annotated[Path, typer.Argument(help="A new file that ends in .jsonl or .parquet.")],
+    project: ProjectOption = "",
+    form: Annotated[ExportForm | None, typer.Option(help="TRL's standard form when left out.")] = None,
+    split: Annotated[Split | None, typer.Option(help="Of one split only.")] = None,
+    simulated: Annotated[bool, typer.Option(help="With what simulated labelers made.")] = True,
+) -> None:
+    """Freeze demonstrations, comparisons, prompts or text as they are now, and write them to a file."""
+    wanted_form, file_type = files.check_target(out, kind, form)
+    with writing() as session:
+        chosen = projects.chosen_project(session, project)
+        wanted = {"include_simulated": simulated}
+        snapshot = datasets.freeze_snapshot(session, chosen, kind, wanted, None, refuse_empty=True)
+    size = files.save_export(snapshot, out, form=wanted_form, file_type=file_type, split=split.value if split else "")
+    name = f"{snapshot.kind.value}@{snapshot.sha256[:8]}"
+    typer.echo(f"{out} has {size / 1024:,.0f} KiB, from {name} with {snapshot.rows} rows.")
+
+
+@app.command()
+def simulate(
+    labelers: Annotated[int, typer.Option(min=1, max=64, help="How many work at once.")] = 5,
+    rankings: Annotated[int, typer.Option(min=1, help="How many rankings they make together.")] = 200,
+    project: ProjectOption = "",
+    url: Annotated[str, typer.Option(help="Where Touchstone runs; by default the address of the settings.")] = "",
+    seed: Annotated[int, typer.Option(help="The same seed on the same texts: the same judgments.")] = 0,
+    agreement: Annotated[float, typer.Option(min=0.5, max=0.99, help="How often two of them agree.")] = 0.73,
+) -> None:
+    """Have simulated labelers rank through the running server. Everything they make is marked as simulated."""
+    with writing() as session:
+        chosen = projects.chosen_project(session, project)
+    report = simulation.simulate(
+        chosen,
+        labelers=labelers,
+        rankings=rankings,
+        url=url or get_settings().address,
+        seed=seed,
+        wanted_agreement=agreement,
+    )
+    typer.echo(report)
+    if report.rankings < rankings:
+        typer.echo("Nothing more was left to rank: sample more completions for more.")
 
 
 def main() -> None:

@@ -60,6 +60,17 @@ def project_by_slug(session: Session, slug: str) -> Project:
     return project
 
 
+def chosen_project(session: Session, slug: str) -> Project:
+    """The project a command means: the one it names, or the only one there is."""
+    if slug:
+        return project_by_slug(session, slug)
+    found = list(session.scalars(select(Project).where(Project.is_archived.is_(False)).order_by(Project.slug)))
+    if len(found) != 1:
+        names = ", ".join(project.slug for project in found) or "none yet"
+        raise Invalid("Which project is meant?", mend=f"Name it with --project; there is {names}.")
+    return found[0]
+
+
 def members(session: Session, project: Project) -> list[Person]:
     query = select(Person).join(ProjectMember, ProjectMember.person_id == Person.id)
     return list(session.scalars(query.where(ProjectMember.project_id == project.id).order_by(Person.name)))
