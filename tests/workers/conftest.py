@@ -26,5 +26,5 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tokenizer(base: Path):  # noqa: ANN201
+def tokenizer(base: Path):
     return load_tokenizer(base)

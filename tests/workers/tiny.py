@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedConfig, Pr
 
 from app.datasets.examples import Demonstration, Messages, Ranking
 
-WORDS = "dog cat sun boat ball girl boy tree bird fish rain cake".split()
+WORDS = ["dog", "cat", "sun", "boat", "ball", "girl", "boy", "tree", "bird", "fish", "rain", "cake"]
 CONTEXT = 128
 
 
@@ -19,9 +19,8 @@ def tiny_tokenizer(*, pad: str | None = "<|pad|>") -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<|endoftext|>"] + ([pad] if pad else [])
-    trainer = trainers.BpeTrainer(
-        vocab_size=320, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=special, initial_alphabet=letters, show_progress=False)
     texts = [f"User: Write a story about a {w}.\n\nAssistant: Once there was a {w}. The end." for w in WORDS]
     tokenizer.train_from_iterator(texts, trainer)
     end = "<|endoftext|>"
@@ -73,9 +72,7 @@ def demonstrations(n: int, *, valid: int = 0) -> list[Demonstration]:
 
 def ranking(number: int, completions: Sequence[str], ranks: Sequence[int], **changes: str) -> Ranking:
     fields = {"id": str(number), "prompt_id": str(number), "split": "train", "labeler": "ann", "group": "g"} | changes
-    return Ranking(
-        messages=ask(WORDS[number % len(WORDS)]), completions=list(completions), ranks=list(ranks), **fields
-    )
+    return Ranking(messages=ask(WORDS[number % len(WORDS)]), completions=list(completions), ranks=list(ranks), **fields)
 
 
 def rankings(n: int, *, k: int = 4, valid: int = 0) -> list[Ranking]:

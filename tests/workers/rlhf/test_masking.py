@@ -26,7 +26,7 @@ def test_a_row_without_tokens_is_refused() -> None:
 
 def test_01_targets_are_the_positions_before_completion_tokens() -> None:
     mask = completion_targets([(3, 2), (1, 4), (0, 3)], 6)
-    # A prompt of 3 and a completion of 2: positions 2 and 3 predict tokens 3 and 4. Plain text predicts all but its first.
+    # A prompt of 3 and a completion of 2: positions 2 and 3 predict tokens 3 and 4. Text predicts all but its first.
     assert mask.int().tolist() == [[0, 0, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]
 
 
