@@ -205,7 +205,7 @@ CONFIGS: dict[RunKind, type[RunConfig]] = {
     RunKind.sampling: SamplingConfig,
 }
 
-_TINY_LENGTHS = {"max_prompt_tokens": 128, "max_completion_tokens": 96}
+_TINY_LENGTHS = {"max_prompt_tokens": 128, "max_completion_tokens": 192}
 _SMALL_LENGTHS = {"max_prompt_tokens": 384, "max_completion_tokens": 192}
 
 # The paper's text gradient is weighed against a policy gradient at a model that has converged on its pretraining

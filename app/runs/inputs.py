@@ -16,21 +16,25 @@ from app.labeling.models import Batch, BatchKind, Item
 from app.projects.models import Project, Round
 from app.prompts.models import PlainText, Prompt, Split
 from app.runs.configs import PpoConfig, RunConfig, RunKind, SftConfig
-from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, Part, SamplingPlan
+from app.runs.schemas import NEW, NEW_ROUND, PARTS, TEXTS, Part, SamplingPlan
 
 LEAST_RANKINGS = 2  # one to learn from and one more, or there is nothing to generalise
 
 
-def suggested_choice(session: Session, project: Project, part: Part) -> str:
-    """Fresh snapshots of everything; plain text only where the project has some."""
-    if part.is_required or part.snapshot != SnapshotKind.text:
-        return NEW
-    has_text = session.scalar(select(PlainText.id).where(PlainText.project_id == project.id).limit(1))
-    return NEW if has_text else NONE
+def has_plain_text(session: Session, project: Project) -> bool:
+    return session.scalar(select(PlainText.id).where(PlainText.project_id == project.id).limit(1)) is not None
 
 
-def freeze(session: Session, project: Project, kind: RunKind, config: RunConfig, chosen: Mapping[str, str], *,
-           turn: Round, by: Person) -> dict[str, Snapshot]:
+def freeze(
+    session: Session,
+    project: Project,
+    kind: RunKind,
+    config: RunConfig,
+    chosen: Mapping[str, str],
+    *,
+    turn: Round,
+    by: Person,
+) -> dict[str, Snapshot]:
     """A snapshot for every part of data that this run reads."""
     if isinstance(config, SamplingPlan):
         return {"prompts": _freeze_prompts_to_sample(session, project, config, turn=turn, by=by)}
@@ -45,9 +49,11 @@ def freeze(session: Session, project: Project, kind: RunKind, config: RunConfig,
 
 def _is_wanted(part: Part, config: RunConfig, chosen: Mapping[str, str]) -> bool:
     """Plain text is read when the config mixes it in, whatever was chosen; other parts when chosen or required."""
-    if part.name == "texts":
-        return bool((isinstance(config, PpoConfig) and config.ptx_coefficient)
-                    or (isinstance(config, SftConfig) and config.pretraining_mix))
+    if part.name == TEXTS:
+        return bool(
+            (isinstance(config, PpoConfig) and config.ptx_coefficient)
+            or (isinstance(config, SftConfig) and config.pretraining_mix)
+        )
     return part.is_required or bool(chosen.get(part.name))
 
 
@@ -62,17 +68,22 @@ def _snapshot(session: Session, project: Project, part: Part, choice: str, *, tu
         snapshot = None
     if snapshot is None or snapshot.kind != part.snapshot:
         raise Invalid(f"There is no such snapshot of {part.snapshot}.", fields={part.name: "Choose one of the list."})
+    if snapshot.filter.get("purpose") == "evaluation":  # held-out labelers' labels may be in it
+        fields = {part.name: "It is for evaluation only."}
+        raise Invalid("Nothing is trained on this snapshot.", mend="Choose one for training.", fields=fields)
     return snapshot
 
 
-def _freeze_prompts_to_sample(session: Session, project: Project, config: SamplingPlan, *, turn: Round,
-                              by: Person) -> Snapshot:
+def _freeze_prompts_to_sample(
+    session: Session, project: Project, config: SamplingPlan, *, turn: Round, by: Person
+) -> Snapshot:
     ids = prompts_to_sample(session, project, config, turn=turn)
     if not ids:
         split = "training or validation" if config.batch_kind == "ranking" else "held-out (valid and test)"
         raise Invalid(
             f"No {split} prompt is left to sample for in round {turn.number}.",
-            mend="Import more prompts, or start the next round.", fields={"prompts": "No prompt is left."},
+            mend="Import more prompts, or start the next round.",
+            fields={"prompts": "No prompt is left."},
         )
     return datasets.freeze_snapshot(session, project, SnapshotKind.prompts, {"ids": ids}, by)
 
@@ -87,11 +98,15 @@ def prompts_to_sample(session: Session, project: Project, config: SamplingPlan, 
         Prompt.project_id == project.id, Prompt.is_retired.is_(False), Prompt.split.in_(splits)
     )
     if is_ranking:
-        ranked = select(Item.prompt_id).join(Batch, Batch.id == Item.batch_id).where(
-            Batch.project_id == project.id, Batch.round_id == turn.id, Batch.kind == BatchKind.ranking
+        ranked = (
+            select(Item.prompt_id)
+            .join(Batch, Batch.id == Item.batch_id)
+            .where(Batch.project_id == project.id, Batch.round_id == turn.id, Batch.kind == BatchKind.ranking)
         )
         query = query.where(Prompt.id.not_in(ranked))
-    found = sorted((0 if is_ranking else splits.index(split), str(prompt_id)) for prompt_id, split in session.execute(query))
+    found = sorted(
+        (0 if is_ranking else splits.index(split), str(prompt_id)) for prompt_id, split in session.execute(query)
+    )
     chance = random.Random(config.seed)
     drawn = sorted(found, key=lambda row: (row[0], chance.random()))
     return [prompt_id for _, prompt_id in drawn[: config.prompts]]
@@ -129,8 +144,11 @@ def _refuse_few_rankings(snapshot: Snapshot) -> None:
 
 def _refuse_no_prompts(snapshot: Snapshot) -> None:
     if not _train_rows(snapshot):
-        raise Invalid("There are no prompts in the training split.", mend="Import prompts first.",
-                      fields={"prompts": "None in the training split."})
+        raise Invalid(
+            "There are no prompts in the training split.",
+            mend="Import prompts first.",
+            fields={"prompts": "None in the training split."},
+        )
 
 
 def _refuse_no_text(snapshot: Snapshot) -> None:
