@@ -17,8 +17,12 @@ router = APIRouter(prefix="/api/v1/runs")
 
 
 @router.get("/{run_id}/metrics")
-def run_metrics(session: ReadSession, person: Researcher, run_id: uuid.UUID,
-                after: int = Query(0, ge=0, description="Steps after this one.")) -> dict[str, Any]:
+def run_metrics(
+    session: ReadSession,
+    person: Researcher,
+    run_id: uuid.UUID,
+    after: int = Query(0, ge=0, description="Steps after this one."),
+) -> dict[str, Any]:
     """The run's steps after `after`, oldest first, at most 2,000 at a time; ask again from the last one."""
     run = session.get(Run, run_id)
     project = session.get(Project, run.project_id) if run else None
@@ -30,7 +34,9 @@ def run_metrics(session: ReadSession, person: Researcher, run_id: uuid.UUID,
         "state": run.state,
         "step": run.step,
         "total": run.total_steps,
-        "groups": [{"title": group.title, "series": [{"key": key, "label": label} for key, label in group.series]}
-                   for group in curves.groups([row.values for row in rows])],
+        "groups": [
+            {"title": group.title, "series": [{"key": key, "label": label} for key, label in group.series]}
+            for group in curves.groups([row.values for row in rows])
+        ],
         "rows": [{"step": row.step, "values": row.values} for row in rows],
     }

@@ -21,8 +21,14 @@ def _commit(folder: Path) -> str:
     if not (folder / ".git").exists():
         return ""
     try:
-        asked = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=folder, capture_output=True, text=True,
-                               timeout=5, check=False)
+        asked = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout.strip()

@@ -17,9 +17,9 @@ from app.registry import service as registry
 from app.registry.models import Model, ModelState
 from app.runs import forms, inputs, service
 from app.runs.code_version import code_version
-from app.runs.configs import RunConfig, RunKind, defaults_for
+from app.runs.configs import PpoConfig, RunConfig, RunKind, defaults_for
 from app.runs.models import Run, RunInput
-from app.runs.schemas import PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
+from app.runs.schemas import NEW, PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
 
 
 def default_config(kind: RunKind, model: Model | None) -> RunConfig:
@@ -28,6 +28,14 @@ def default_config(kind: RunKind, model: Model | None) -> RunConfig:
     if kind != RunKind.sampling:
         return base
     return SamplingPlan(**base.model_dump())
+
+
+def offered_config(session: Session, project: Project, kind: RunKind, model: Model | None) -> RunConfig:
+    """What the form offers: the defaults, and plain PPO where the project has no plain text to mix in."""
+    config = default_config(kind, model)
+    if isinstance(config, PpoConfig) and not inputs.has_plain_text(session, project):
+        return config.model_copy(update={"ptx_coefficient": 0.0})
+    return config
 
 
 def default_name(kind: RunKind, config: RunConfig, round_number: int) -> str:
@@ -65,7 +73,9 @@ def _part_models(session: Session, project: Project, kind: RunKind, chosen: Mapp
             continue
         if model.kind not in part.models or model.state != ModelState.ready:
             needed = " or ".join(part.models)
-            wrong[part.name] = f"{model.name} is a {model.kind} model, {model.state}; this needs a ready {needed} model."
+            wrong[part.name] = (
+                f"{model.name} is a {model.kind} model, {model.state}; this needs a ready {needed} model."
+            )
         models[part.name] = model
     if wrong:
         raise Invalid(next(iter(wrong.values())), fields=wrong)
@@ -108,12 +118,26 @@ def create_run(session: Session, project: Project, kind: RunKind, plan: RunPlan,
     turn = projects.current_round(session, project)
     snapshots = inputs.freeze(session, project, kind, config, plan.parts, turn=turn, by=by)
     name = registry.check_name(plan.name.strip() or default_name(kind, config, turn.number))
-    run = Run(project_id=project.id, round_id=turn.id, kind=kind, name=_free_run_name(session, project, name),
-              config=config.model_dump(mode="json"), seed=config.seed, created_by=by.id, code_version=code_version())
+    run = Run(
+        project_id=project.id,
+        round_id=turn.id,
+        kind=kind,
+        name=_free_run_name(session, project, name),
+        config=config.model_dump(mode="json"),
+        seed=config.seed,
+        created_by=by.id,
+        code_version=code_version(),
+    )
     session.add(run)
     session.flush()
-    _keep_inputs(session, run, Inputs({part: model.id for part, model in models.items()},
-                                      {part: snapshot.id for part, snapshot in snapshots.items()}))
+    _keep_inputs(
+        session,
+        run,
+        Inputs(
+            {part: model.id for part, model in models.items()},
+            {part: snapshot.id for part, snapshot in snapshots.items()},
+        ),
+    )
     service.log(session, run.id, f"{by.name} asked for it.")
     audit.record(session, by, "run.create", subject=run, kind=kind)
     enqueue(session, JobName.run, run.id)
@@ -139,7 +163,7 @@ def suggested_parts(session: Session, project: Project, kind: RunKind) -> dict[s
     chosen: dict[str, str] = {}
     for part in PARTS[kind]:
         if part.snapshot is not None:
-            chosen[part.name] = inputs.suggested_choice(session, project, part)
+            chosen[part.name] = NEW
         elif part.is_required:
             chosen[part.name] = _newest_of(session, project, kind, part.models)
     return chosen

@@ -18,7 +18,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Completion length, tokens", (("length", "length"),)),
     ("Ended by itself, share", (("eos_share", "sampled"), ("valid_eos_share", "validation"))),
     ("Policy and value loss", (("policy_loss", "policy"), ("value_loss", "value"), ("ptx_loss", "plain text"))),
-    ("Update", (("approx_kl", "approximate KL"), ("clipfrac", "clip fraction"), ("value_clipfrac", "value clip fraction"))),
+    ("Update", (("approx_kl", "approximate KL"), ("clipfrac", "clip fraction"), ("value_clipfrac", "value clipped"))),
     ("Entropy, nats a token", (("entropy", "entropy"),)),
     ("Gradient length", (("grad_norm", "gradient"), ("policy_grad_norm", "policy"), ("value_grad_norm", "value"))),
     ("Mean log-probability, nats a token", (("mean_logprob", "log-probability"),)),
@@ -60,7 +60,9 @@ def _last(rows: Sequence[Mapping[str, Any]], key: str) -> float | None:
     return next((row[key] for row in rows if row.get(key) is not None), None)
 
 
-def figures(kind: RunKind, config: RunConfig, rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]) -> list[Figure]:
+def figures(
+    kind: RunKind, config: RunConfig, rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]
+) -> list[Figure]:
     """Four figures that say how the run is doing. `rows`: its last steps, newest first; `first`: its first step."""
     wanted = _FIGURES[kind]
     shown = [(label, key, unit) for label, key, unit in wanted if _last(rows, key) is not None][:4]

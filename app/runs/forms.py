@@ -23,7 +23,16 @@ FIRST: dict[RunKind, tuple[str, ...]] = {
     RunKind.sampling: ("batch_kind", "prompts", "completions_per_prompt", "temperature", "top_p",
                        "max_completion_tokens", "overlap", "group"),
 }  # fmt: skip
-_SPELLED = {"kl": "KL", "ptx": "ptx", "lora": "LoRA", "ema": "EMA", "gae": "GAE", "eos": "end token", "adam": "Adam", "k": "K"}
+_SPELLED = {
+    "kl": "KL",
+    "ptx": "ptx",
+    "lora": "LoRA",
+    "ema": "EMA",
+    "gae": "GAE",
+    "eos": "end token",
+    "adam": "Adam",
+    "k": "K",
+}
 
 
 class Control(StrEnum):

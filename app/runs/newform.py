@@ -17,7 +17,7 @@ from app.runs import forms
 from app.runs.configs import RunConfig, RunKind
 from app.runs.creation import default_name
 from app.runs.forms import FormField
-from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, Part, RunPlan, kind_name
+from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, TEXTS, Part, RunPlan, kind_name
 
 # Field names of the form: a part's select is `part.<name>`, so that no setting can share its name.
 _PART = "part."
@@ -68,13 +68,15 @@ def plan_typed(kind: RunKind, typed: Mapping[str, str]) -> RunPlan:
     return RunPlan(name=typed.get("name", ""), parts=parts, config=config)
 
 
-def build(session: Session, project: Project, kind: RunKind, typed: Mapping[str, str],
-          error: DomainError | None) -> NewRun:
+def build(
+    session: Session, project: Project, kind: RunKind, typed: Mapping[str, str], error: DomainError | None
+) -> NewRun:
     wrong = error.fields if isinstance(error, Invalid) else {}
     turn = projects.current_round(session, project)
+    config = _config(kind, typed)
     return NewRun(
-        kind=kind, title=f"New run: {kind_name(kind)}", about=(PLANS[kind].__doc__ or "").strip(),
-        name=typed.get("name", ""), default_name=default_name(kind, _config(kind, typed), turn.number),
+        kind=kind, title=f"New run: {kind_name(kind, config)}", about=(PLANS[kind].__doc__ or "").strip(),
+        name=typed.get("name", ""), default_name=default_name(kind, config, turn.number),
         name_wrong=wrong.get("name"),
         parts=[_part_field(session, project, part, typed.get(_PART + part.name, NONE), wrong, turn.number)
                for part in PARTS[kind]],
@@ -89,10 +91,11 @@ def _config(kind: RunKind, typed: Mapping[str, str]) -> RunConfig:
         return PLANS[kind]()
 
 
-def _part_field(session: Session, project: Project, part: Part, chosen: str, wrong: Mapping[str, str],
-                turn: int) -> PartField:
+def _part_field(
+    session: Session, project: Project, part: Part, chosen: str, wrong: Mapping[str, str], turn: int
+) -> PartField:
     options = _models(session, project, part) if part.models else _snapshots(session, project, part, turn)
-    if not part.is_required:
+    if not part.is_required and part.name != TEXTS:
         options = [(NONE, "none"), *options]
     return PartField(part, _PART + part.name, chosen, options, wrong.get(part.name))
 

@@ -100,8 +100,17 @@ def _demonstrations(turn: Turn, start: str, target: int) -> LoopStep:
     )  # fmt: skip
 
 
-def _training(turn: Turn, start: str, number: int, kind: RunKind, *, needs: str, waits: str, urgent: bool = True,
-              progress_note: str = "") -> LoopStep:
+def _training(
+    turn: Turn,
+    start: str,
+    number: int,
+    kind: RunKind,
+    *,
+    needs: str,
+    waits: str,
+    urgent: bool = True,
+    progress_note: str = "",
+) -> LoopStep:
     """SFT, reward model and PPO stand alike: a run on its way, a model made, or a button."""
     run, model = turn.newest_run(kind), turn.model_of_kind(_MAKES[kind])
     train = Link(f"{start}/runs/new/{kind}", "Train…")
@@ -113,7 +122,7 @@ def _training(turn: Turn, start: str, number: int, kind: RunKind, *, needs: str,
                         link=_run_link(run, start), action=train)  # fmt: skip
     if model is not None:
         is_own = model.run_id in turn.run_ids
-        return LoopStep(number, name, needs, 100.0, Mark.done, "Done" if is_own else "From an earlier round",
+        return LoopStep(number, name, needs, 100.0, Mark.done, "Done" if is_own else "From before",
                         result=_said(model), link=Link(f"{start}/models/{model.id}", model.name),
                         action=None if is_own else Link(train.address, "Train again…"),
                         is_urgent=not is_own and kind != RunKind.sft and not waits and urgent)  # fmt: skip

@@ -15,7 +15,8 @@ from app.core.pages import render, wants_fragment
 from app.projects import service as projects
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
-from app.runs import creation, history, lineage, newform, overview, people, runpage, service, workers
+from app.quality import service as quality
+from app.runs import creation, history, lineage, newform, overview, runpage, service, workers
 from app.runs.configs import RunKind
 from app.runs.schemas import RunPlan
 
@@ -35,9 +36,12 @@ TypedForm = Annotated[dict[str, str], Depends(typed_form)]
 def overview_page(request: Request, session: ReadSession, person: SignedIn, project: CurrentProject) -> Response:
     if person.role == Role.labeler:
         return RedirectResponse(f"/p/{project.slug}/desk", 303)
-    template = "runs/_loop.html" if wants_fragment(request) else "runs/overview.html"
-    return render(request, template, overview=overview.read_loop(session, project), people=people.of_round(session, project),
-                  workforce=workers.workforce(session))
+    loop = overview.read_loop(session, project)
+    if wants_fragment(request):
+        return render(request, "runs/_loop.html", overview=loop)
+    figures = quality.labeling_figures(session, project)
+    force = workers.workforce(session)
+    return render(request, "runs/overview.html", overview=loop, figures=figures, workforce=force)
 
 
 @router.post("/rounds")
@@ -54,33 +58,57 @@ def set_targets(session: WriteSession, admin: Admin, project: CurrentProject, ty
 
 @router.get("/runs")
 def run_list(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
-    return render(request, "runs/list.html", lines=history.runs_of(session, project), kinds=list(RunKind),
-                  workforce=workers.workforce(session))
+    return render(
+        request,
+        "runs/list.html",
+        lines=history.runs_of(session, project),
+        kinds=list(RunKind),
+        workforce=workers.workforce(session),
+    )
 
 
 @router.get("/runs/new/{kind}")
-def new_run(request: Request, session: ReadSession, _: Admin, project: CurrentProject, kind: RunKind,
-            clone: uuid.UUID | None = None) -> Response:
+def new_run(
+    request: Request,
+    session: ReadSession,
+    _: Admin,
+    project: CurrentProject,
+    kind: RunKind,
+    clone: uuid.UUID | None = None,
+) -> Response:
     """The form, prefilled: from the run that is cloned, or with what suits the newest models."""
     if clone:
         plan = creation.plan_of(session, service.run_of_project(session, project, clone))
     else:
         parts = creation.suggested_parts(session, project, kind) | newform.asked_parts(kind, request.query_params)
-        config = creation.default_config(kind, creation.subject_model(session, kind, parts))
+        config = creation.offered_config(session, project, kind, creation.subject_model(session, kind, parts))
         plan = RunPlan(parts=parts, config=config.model_dump() | newform.asked(kind, request.query_params))
     return _form(request, session, project, kind, newform.typed_of(plan))
 
 
-def _form(request: Request, session: Session, project: Project, kind: RunKind, typed: dict[str, str],
-          error: DomainError | None = None) -> Response:
+def _form(
+    request: Request,
+    session: Session,
+    project: Project,
+    kind: RunKind,
+    typed: dict[str, str],
+    error: DomainError | None = None,
+) -> Response:
     form = newform.build(session, project, kind, typed, error)
-    return render(request, "runs/new.html", status=error.status if error else 200, form=form, error=error,
-                  workforce=workers.workforce(session))
+    return render(
+        request,
+        "runs/new.html",
+        status=error.status if error else 200,
+        form=form,
+        error=error,
+        workforce=workers.workforce(session),
+    )
 
 
 @router.post("/runs/new/{kind}")
-def create_run(request: Request, session: WriteSession, admin: Admin, project: CurrentProject, kind: RunKind,
-               typed: TypedForm) -> Response:
+def create_run(
+    request: Request, session: WriteSession, admin: Admin, project: CurrentProject, kind: RunKind, typed: TypedForm
+) -> Response:
     try:
         with session.begin_nested():  # what was frozen on the way is undone when the run is refused
             run = creation.create_run(session, project, kind, newform.plan_typed(kind, typed), by=admin)
@@ -90,12 +118,14 @@ def create_run(request: Request, session: WriteSession, admin: Admin, project: C
 
 
 @router.get("/runs/{run_id}")
-def run_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
-             run_id: uuid.UUID) -> Response:
+def run_page(
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, run_id: uuid.UUID
+) -> Response:
     run = service.run_of_project(session, project, run_id)
     template = "runs/_live.html" if wants_fragment(request) else "runs/run.html"
-    return render(request, template, run=run, page=runpage.read_page(session, run),
-                  workforce=workers.workforce(session))
+    return render(
+        request, template, run=run, page=runpage.read_page(session, run), workforce=workers.workforce(session)
+    )
 
 
 @router.post("/runs/{run_id}/stop")
@@ -113,8 +143,13 @@ def continue_run(session: WriteSession, admin: Admin, project: CurrentProject, r
 
 
 @router.get("/models/{model_id}")
-def model_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
-               model_id: uuid.UUID) -> Response:
+def model_page(
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, model_id: uuid.UUID
+) -> Response:
     """A model with all it came from, down to the labels: runs know that, so the page is theirs."""
-    return render(request, "registry/model.html", family=lineage.family(session, project, model_id),
-                  labels_in_words=lineage.labels_in_words)
+    return render(
+        request,
+        "registry/model.html",
+        family=lineage.family(session, project, model_id),
+        labels_in_words=lineage.labels_in_words,
+    )

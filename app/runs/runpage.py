@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.labeling.models import Batch
@@ -56,7 +57,7 @@ def read_page(session: Session, run: Run) -> RunPage:
         kind=kind_name(run.kind, config),
         round_number=turn.number if turn else None,
         progress=_progress(run, config, values),
-        percent=100.0 if run.state == RunState.succeeded else 100 * run.step / run.total_steps if run.total_steps else 0.0,
+        percent=_percent(run),
         left=history.in_words(left) if left is not None else "",
         checkpoint=f"last checkpoint at step {run.checkpoint_step:,}" if run.checkpoint_step else "no checkpoint yet",
         figures=curves.figures(run.kind, config, values, first[0].values if first else {}),
@@ -69,10 +70,16 @@ def read_page(session: Session, run: Run) -> RunPage:
         by=history.started_by(session, run),
         took=history.took(run),
         made=registry.model_of_run(session, run.id),
-        batch=session.query(Batch).filter(Batch.run_id == run.id).one_or_none(),
+        batch=session.scalar(select(Batch).where(Batch.run_id == run.id)),
         queued_before=creation.queued_before(session, run) if run.state == RunState.queued else 0,
         is_over=run.state in FINAL,
     )  # fmt: skip
+
+
+def _percent(run: Run) -> float:
+    if run.state == RunState.succeeded:
+        return 100.0
+    return 100 * run.step / run.total_steps if run.total_steps else 0.0
 
 
 def _progress(run: Run, config: object, recent: list[dict[str, float]]) -> str:

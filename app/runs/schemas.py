@@ -50,7 +50,8 @@ class Part:
 
 
 _WRITERS = (ModelKind.base, ModelKind.sft, ModelKind.policy)
-_TEXTS = Part("texts", "Plain text", "Text like the base model's own, mixed in to keep what it knew.",
+TEXTS = "texts"  # read when the config mixes plain text in, and only then
+_TEXTS = Part(TEXTS, "Plain text", "Text like the base model's own; read when its mix is above 0.",
               snapshot=SnapshotKind.text, is_required=False)  # fmt: skip
 
 PARTS: dict[RunKind, tuple[Part, ...]] = {
@@ -78,8 +79,8 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
     ),
     RunKind.sampling: (
         Part("model", "Model", "Whose completions are ranked.", models=_WRITERS),
-        Part("model_2", "Second model", "Its completions stand in the same rankings.", models=_WRITERS, is_required=False),
-        Part("model_3", "Third model", "Its completions stand in the same rankings.", models=_WRITERS, is_required=False),
+        Part("model_2", "Second model", "Ranked beside the first.", models=_WRITERS, is_required=False),
+        Part("model_3", "Third model", "Ranked beside the first.", models=_WRITERS, is_required=False),
     ),
 }  # fmt: skip
 

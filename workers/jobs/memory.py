@@ -11,7 +11,12 @@ from workers.training.loop import CannotTrain
 # Bytes a parameter in fp32: a weight is 4; training adds its gradient and Adam's two moments.
 FROZEN, TRAINED = 4, 16
 # PPO trains policy and value network, keeps reference and reward model, and averages the policy (EMA).
-_BYTES = {RunKind.sampling: FROZEN, RunKind.sft: TRAINED, RunKind.reward_model: TRAINED, RunKind.ppo: 2 * TRAINED + 3 * FROZEN}
+_BYTES = {
+    RunKind.sampling: FROZEN,
+    RunKind.sft: TRAINED,
+    RunKind.reward_model: TRAINED,
+    RunKind.ppo: 2 * TRAINED + 3 * FROZEN,
+}
 _BYTES_LORA = {**_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 4 * FROZEN}
 
 

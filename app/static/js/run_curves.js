@@ -4,9 +4,17 @@ import uPlot from "/static/vendor/uPlot.esm.js";
 const ASK_AGAIN = 2000; // ms
 const COLOURS = ["--accent", "--warn", "--good", "--bad", "--ink-soft"];
 const DASHES = [[], [5, 4], [], [2, 3], [6, 3]];
+const LOOKED_AT_FIRST = new Set(["Reward", "Accuracy", "KL from the start, nats", "Loss", "Completion length, tokens", "Ended by itself, share"]);
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 
-const colour = (name, of) => getComputedStyle(of).getPropertyValue(name).trim();
+// A canvas knows no custom properties and no light-dark(): the browser resolves them on a real element.
+const colour = (name, of) => {
+  const probe = of.appendChild(document.createElement("i"));
+  probe.style.color = `var(${name})`;
+  const resolved = getComputedStyle(probe).color;
+  probe.remove();
+  return resolved;
+};
 
 const short = (value) => {
   if (value === null || value === undefined) return "–";
@@ -82,6 +90,13 @@ class RunCurves extends HTMLElement {
     this.wide.className = "stack";
     this.small = this.appendChild(document.createElement("div"));
     this.small.className = "plots";
+    this.folded = this.appendChild(document.createElement("details"));
+    this.folded.className = "more";
+    this.folded.appendChild(document.createElement("summary")).textContent = "More curves";
+    this.rest = this.folded.appendChild(document.createElement("div"));
+    this.rest.className = "plots";
+    this.folded.hidden = true;
+    this.folded.addEventListener("toggle", () => this.fit());
   }
 
   // Reward against KL: each point one step, the shape in which over-optimisation shows.
@@ -91,21 +106,23 @@ class RunCurves extends HTMLElement {
     const series = new Map([["reward", "reward model it is trained on"]]);
     if (this.values.has("reward_watch")) series.set("reward_watch", "watching reward model");
     const data = [order.map((i) => this.values.get("kl")[i]), ...[...series.keys()].map((key) => order.map((i) => this.values.get(key)[i]))];
-    this.show("Reward against KL", "each point one step", series, data, { wide: true, points: true, x: "KL, nats" });
+    this.show("Reward against KL", "each point one step", series, data, { into: this.wide, points: true, x: "KL, nats", height: 260 });
   }
 
   drawGroup(title, series) {
     const data = [this.steps, ...[...series.keys()].map((key) => this.values.get(key))];
-    this.show(title, "", series, data, { wide: false, points: false, x: "step" });
+    const isFirst = LOOKED_AT_FIRST.has(title);
+    this.folded.hidden &&= isFirst;
+    this.show(title, "", series, data, { into: isFirst ? this.small : this.rest, points: false, x: "step", height: 190 });
   }
 
-  show(title, aside, series, data, { wide, points, x }) {
+  show(title, aside, series, data, { into, points, x, height }) {
     const known = this.plots.get(title);
     if (known && known.series === series.size) { known.plot.setData(data); return; }
     if (known) { known.plot.destroy(); known.sheet.remove(); }
-    const sheet = this.frame(title, aside, wide ? this.wide : this.small, [...series.values()]);
+    const sheet = this.frame(title, aside, into, [...series.values()]);
     const body = sheet.querySelector(".body");
-    const plot = new uPlot(this.options(series, { points, x, width: this.width(body), height: wide ? 260 : 190 }), data, body);
+    const plot = new uPlot(this.options(series, { points, x, width: this.width(body), height }), data, body);
     this.plots.set(title, { plot, sheet, body, series: series.size });
   }
 
@@ -154,6 +171,7 @@ class RunCurves extends HTMLElement {
 
   fit() {
     for (const { plot, body } of this.plots.values()) {
+      if (!body.clientWidth) continue; // folded away
       const width = this.width(body);
       if (Math.abs(width - plot.width) > 1) plot.setSize({ width, height: plot.height });
     }

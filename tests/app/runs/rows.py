@@ -14,8 +14,15 @@ from app.runs.schemas import PLANS, SUBJECT
 from tests.factories import make_model
 
 
-def make_run(session: Session, project: Project, *, kind: RunKind = RunKind.sft, name: str = "sft-round-1",
-             state: RunState = RunState.queued, model: Model | None = None) -> Run:
+def make_run(
+    session: Session,
+    project: Project,
+    *,
+    kind: RunKind = RunKind.sft,
+    name: str = "sft-round-1",
+    state: RunState = RunState.queued,
+    model: Model | None = None,
+) -> Run:
     """A run with the model it starts from, queued unless said otherwise."""
     model = model or make_model(session, project)
     config = PLANS[kind]()

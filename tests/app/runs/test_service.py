@@ -142,7 +142,9 @@ def test_a_failure_says_why_and_what_was_kept(session: Session, own_project: Pro
     assert run.error == "The loss is nan. The checkpoint at step 4 is kept; “Continue” goes on from there."
 
 
-def test_stopping_a_running_run_lets_its_step_end_and_keeps_the_checkpoint(session: Session, own_project: Project) -> None:
+def test_a_run_asked_to_stop_ends_after_its_step_and_keeps_the_checkpoint(
+    session: Session, own_project: Project
+) -> None:
     admin = make_person(session, role=Role.admin)
     run = make_running(session, own_project)
     service.ask_to_stop(session, run, by=admin)
