@@ -1,9 +1,10 @@
 """touchstone: the command line."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts import service as accounts
@@ -45,7 +46,7 @@ def web(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
 @app.command()
 def worker() -> None:
     """Run a worker: one process, one run at a time, on the GPU when there is one."""
-    processes.become_worker()
+    processes.become_worker(get_settings())
 
 
 @app.command()
@@ -144,8 +145,17 @@ def main() -> None:
     try:
         app()
     except DomainError as error:
-        typer.secho(f"{error.message} {error.mend}".strip(), fg="red", err=True)
-        raise SystemExit(1) from None
+        _refuse(error.message, error.mend)
+    except SQLAlchemyError as error:
+        _refuse(
+            f"The database did not do it: {str(error).splitlines()[0]}.",
+            "`touchstone doctor` looks closer; `touchstone migrate` brings an older database up to date.",
+        )
+
+
+def _refuse(message: str, mend: str) -> NoReturn:
+    typer.secho(f"{message} {mend}".strip(), fg="red", err=True)
+    raise SystemExit(1)
 
 
 if __name__ == "__main__":

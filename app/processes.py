@@ -29,8 +29,9 @@ def scheduler_command(settings: Settings) -> tuple[str, ...]:
     return (*_CELERY, "beat", "--schedule", schedule, "--pidfile", "", "--loglevel", "WARNING")
 
 
-def become_worker() -> NoReturn:
+def become_worker(settings: Settings) -> NoReturn:
     """Turn this process into a worker."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
     if not has_trainers():
         raise CannotStart(
             "A worker needs the trainers' packages, and torch is not installed.",

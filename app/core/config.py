@@ -3,16 +3,21 @@
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.core.embedded_redis import short_socket
+from app.core.errors import DomainError
+
+
+class WrongSettings(DomainError):
+    title = "A setting is wrong"
 
 
 class Settings(BaseSettings):
     """One installation's settings. Nothing here has a secret default: secrets are generated in the state folder."""
 
-    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOUCHSTONE_", env_file=".env", env_ignore_empty=True, extra="ignore")
 
     state_dir: Path = Field(Path("var"), description="The one folder that holds all state of a single machine.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in the state folder by default.")
@@ -61,4 +66,8 @@ class Settings(BaseSettings):
 @lru_cache
 def get_settings() -> Settings:
     """The process's settings, read once. Tests clear the cache with `get_settings.cache_clear()`."""
-    return Settings()
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"TOUCHSTONE_{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" for e in error.errors())
+        raise WrongSettings(f"A setting is wrong. {wrong}.", mend="Change it in the environment or in .env.") from None
