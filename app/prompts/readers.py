@@ -37,14 +37,14 @@ def guess_format(filename: str) -> ImportFormat:
 
 def read_rows(content: bytes, form: ImportFormat) -> list[RawRow]:
     """Every row of the file. A file that can't be read at all is Invalid; one bad row is only that."""
-    text = _decode(content)
+    text = decode(content)
     if not text.strip():
         raise Invalid("There is nothing in it.", mend="Choose a file with at least one prompt, or paste some.")
     readers = {ImportFormat.jsonl: _read_jsonl, ImportFormat.csv: _read_csv, ImportFormat.text: _read_text}
     return list(readers[form](text))
 
 
-def _decode(content: bytes) -> str:
+def decode(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

@@ -12,9 +12,11 @@ from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.projects.deps import CurrentProject
+from app.projects.models import Project
 from app.prompts import service, uploads
 from app.prompts.models import Split, UseCase
 from app.prompts.readers import ImportFormat, guess_format, read_rows
+from app.prompts.texts import read_documents
 
 router = APIRouter(prefix="/p/{slug}/prompts")
 
@@ -105,3 +107,34 @@ def confirm(
     session.commit()  # the upload goes only after its prompts are safe
     uploads.forget_upload(get_artefacts(), project.id, upload)
     return RedirectResponse(f"/p/{project.slug}/prompts?taken={len(report.taken)}", 303)
+
+
+@router.get("/texts")
+def texts_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
+    return _texts_page(request, session, project)
+
+
+def _texts_page(
+    request: Request, session: ReadSession, project: Project, *, status: int = 200, **values: object
+) -> Response:
+    blank: dict[str, object] = {"error": None, "taken": None, "problems": [], "typed": ""}
+    counts = service.count_texts(session, project)
+    return render(request, "prompts/texts.html", status=status, counts=counts, **{**blank, **values})
+
+
+@router.post("/texts")
+def import_texts(
+    request: Request,
+    session: WriteSession,
+    admin: Admin,
+    project: CurrentProject,
+    file: Annotated[UploadFile | None, File()] = None,
+    pasted: Annotated[str, Form()] = "",
+) -> Response:
+    try:
+        content, form, source = _sent(file, pasted)
+        documents, problems = read_documents(content, form)
+    except DomainError as error:
+        return _texts_page(request, session, project, status=error.status, error=error, typed=pasted)
+    taken = service.import_texts(session, project, documents, person=admin, source=source)
+    return _texts_page(request, session, project, taken=taken, problems=problems)

@@ -154,6 +154,21 @@ def count_by_split(session: Session, project: Project) -> dict[str, int]:
     return {split.value: count for split, count in counts.items()}
 
 
+def count_texts(session: Session, project: Project) -> dict[str, int]:
+    """How many plain texts each split has."""
+    found = select(PlainText.split, func.count()).where(PlainText.project_id == project.id).group_by(PlainText.split)
+    counts = dict.fromkeys(Split, 0)
+    counts.update((split, count) for split, count in session.execute(found))
+    return {split.value: count for split, count in counts.items()}
+
+
+def import_texts(session: Session, project: Project, texts: Iterable[str], *, person: Person, source: str) -> int:
+    """Add plain texts on behalf of a person; returns how many were new."""
+    taken = add_texts(session, project, ((text, None) for text in texts), source=source)
+    audit.record(session, person, "texts.import", subject=project, taken=taken, source=source)
+    return taken
+
+
 def add_texts(session: Session, project: Project, texts: Iterable[tuple[str, Split | None]], *, source: str) -> int:
     """Add plain texts for PPO-ptx, each once; returns how many were new."""
     known = set(session.scalars(select(PlainText.content_hash).where(PlainText.project_id == project.id)))
