@@ -19,13 +19,22 @@ from app.registry.models import ModelState
 router = APIRouter(prefix="/p/{slug}/models")
 
 
-def _page(request: Request, session: Session, project: Project, typed: dict[str, str],
-          error: DomainError | None = None) -> Response:
+def _page(
+    request: Request, session: Session, project: Project, typed: dict[str, str], error: DomainError | None = None
+) -> Response:
     models = service.models_of(session, project)
     names = {model.id: model.name for model in models}
     is_adding = any(model.state == ModelState.adding for model in models)
-    return render(request, "registry/list.html", status=error.status if error else 200, models=models, names=names,
-                  typed=typed, error=error, is_adding=is_adding)
+    return render(
+        request,
+        "registry/list.html",
+        status=error.status if error else 200,
+        models=models,
+        names=names,
+        typed=typed,
+        error=error,
+        is_adding=is_adding,
+    )
 
 
 @router.get("")
@@ -34,8 +43,14 @@ def model_list(request: Request, session: ReadSession, _: Researcher, project: C
 
 
 @router.post("")
-def add_model(request: Request, session: WriteSession, admin: Admin, project: CurrentProject,
-              name: Annotated[str, Form()] = "", source: Annotated[str, Form()] = "") -> Response:
+def add_model(
+    request: Request,
+    session: WriteSession,
+    admin: Admin,
+    project: CurrentProject,
+    name: Annotated[str, Form()] = "",
+    source: Annotated[str, Form()] = "",
+) -> Response:
     """Add the starter, SmolLM2 or a model of the Hub; folders of the server are the command line's to add."""
     try:
         wanted = service.check_source(source.strip(), allow_folders=False)

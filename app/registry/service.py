@@ -33,7 +33,9 @@ class TrainedModel:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def models_of(session: Session, project: Project, *, kinds: Sequence[ModelKind] = (), ready: bool = False) -> list[Model]:
+def models_of(
+    session: Session, project: Project, *, kinds: Sequence[ModelKind] = (), ready: bool = False
+) -> list[Model]:
     """The project's models, the newest first."""
     query = select(Model).where(Model.project_id == project.id).order_by(Model.created_at.desc())
     if kinds:
@@ -63,8 +65,10 @@ def free_name(session: Session, project_id: uuid.UUID, wanted: str) -> str:
 
 def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
-        raise Invalid(f"{name!r} can't be a model's name.",
-                      fields={"name": "Use letters, digits, dots, dashes and underscores, up to 80 characters."})
+        raise Invalid(
+            f"{name!r} can't be a model's name.",
+            fields={"name": "Use letters, digits, dots, dashes and underscores, up to 80 characters."},
+        )
     return name
 
 
@@ -76,8 +80,10 @@ def check_source(source: str, *, allow_folders: bool) -> str:
         raise Invalid(f"{source!r} is no model of the Hub.", fields={"source": "Write hub:OWNER/NAME."})
     if allow_folders and source:
         return source
-    raise Invalid(f"{source!r} is no source of a model.",
-                  fields={"source": "Choose starter, smollm2 or hub:OWNER/NAME; add folders by `touchstone models add`."})
+    raise Invalid(
+        f"{source!r} is no source of a model.",
+        fields={"source": "Choose starter, smollm2 or hub:OWNER/NAME; add folders by `touchstone models add`."},
+    )
 
 
 def name_of(source: str) -> str:
@@ -85,8 +91,9 @@ def name_of(source: str) -> str:
     return source.rsplit("/", 1)[-1].removeprefix("hub:") or "base"
 
 
-def add_base(session: Session, project: Project, name: str, *, source: str, by: Person | None,
-             nudge: bool = True) -> Model:
+def add_base(
+    session: Session, project: Project, name: str, *, source: str, by: Person | None, nudge: bool = True
+) -> Model:
     """A row for a base model that a worker is to check and store. A refused one of the same name is tried again."""
     model = session.scalar(select(Model).where(Model.project_id == project.id, Model.name == check_name(name)))
     if model is not None and model.state != ModelState.refused:
@@ -108,10 +115,27 @@ def _settle(session: Session, model_id: uuid.UUID, **values: Any) -> bool:
     return bool(session.execute(query).rowcount)  # type: ignore[attr-defined]
 
 
-def mark_ready(session: Session, model_id: uuid.UUID, *, storage_key: str, parameters: int, context: int | None,
-               revision: str | None = None, metrics: dict[str, Any] | None = None) -> bool:
-    return _settle(session, model_id, state=ModelState.ready, storage_key=storage_key, parameters=parameters,
-                   context=context, revision=revision, metrics=metrics or {}, error=None)
+def mark_ready(
+    session: Session,
+    model_id: uuid.UUID,
+    *,
+    storage_key: str,
+    parameters: int,
+    context: int | None,
+    revision: str | None = None,
+    metrics: dict[str, Any] | None = None,
+) -> bool:
+    return _settle(
+        session,
+        model_id,
+        state=ModelState.ready,
+        storage_key=storage_key,
+        parameters=parameters,
+        context=context,
+        revision=revision,
+        metrics=metrics or {},
+        error=None,
+    )
 
 
 def mark_refused(session: Session, model_id: uuid.UUID, reason: str) -> bool:
@@ -127,14 +151,24 @@ def try_again(session: Session, model: Model, *, by: Person) -> None:
     enqueue(session, JobName.add_model, model.id)
 
 
-def register_trained(session: Session, project_id: uuid.UUID, *, name: str, run_id: uuid.UUID,
-                     trained: TrainedModel) -> Model:
+def register_trained(
+    session: Session, project_id: uuid.UUID, *, name: str, run_id: uuid.UUID, trained: TrainedModel
+) -> Model:
     """The model a run made. One run makes one model, however often this is asked."""
     model = model_of_run(session, run_id)
     if model is None:
-        model = Model(project_id=project_id, run_id=run_id, name=free_name(session, project_id, name), kind=trained.kind,
-                      parent_id=trained.parent_id, storage_key=trained.storage_key, parameters=trained.parameters,
-                      context=trained.context, metrics=trained.metrics, source="run")
+        model = Model(
+            project_id=project_id,
+            run_id=run_id,
+            name=free_name(session, project_id, name),
+            kind=trained.kind,
+            parent_id=trained.parent_id,
+            storage_key=trained.storage_key,
+            parameters=trained.parameters,
+            context=trained.context,
+            metrics=trained.metrics,
+            source="run",
+        )
         session.add(model)
         session.flush()
     return model
