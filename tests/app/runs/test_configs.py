@@ -1,0 +1,93 @@
+"""The runs' configs: the paper's values by default, help on every field, bounds that hold."""
+
+import pytest
+from pydantic import ValidationError
+
+from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig, defaults_for
+
+SIZES = [260_000, 5_000_000, 135_000_000, 1_300_000_000]
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_every_field_has_a_default_one_line_of_help_and_the_papers_word(kind: RunKind) -> None:
+    for name, field in CONFIGS[kind].model_fields.items():
+        assert not field.is_required(), name
+        assert field.description, name
+        assert field.description.endswith("."), name
+        assert "\n" not in field.description, name
+        assert isinstance(field.json_schema_extra, dict), name
+        assert field.json_schema_extra["paper"], name
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_every_number_has_a_lower_and_an_upper_bound(kind: RunKind) -> None:
+    properties = CONFIGS[kind].model_json_schema()["properties"]
+    for name, schema in properties.items():
+        if schema["type"] in ("integer", "number"):
+            assert {"minimum", "exclusiveMinimum"} & schema.keys(), name
+            assert {"maximum", "exclusiveMaximum"} & schema.keys(), name
+
+
+def test_the_papers_values() -> None:
+    sft, reward_model, ppo = SftConfig(), RewardModelConfig(), PpoConfig()
+    assert (sft.epochs, sft.dropout, sft.learning_rate, sft.batch_size) == (16, 0.2, 9.65e-6, 32)  # C.1
+    assert (reward_model.epochs, reward_model.learning_rate, reward_model.batch_size) == (1, 9e-6, 64)  # C.2
+    assert (ppo.kl_coefficient, ppo.ptx_coefficient, ppo.ptx_ratio, ppo.ema) == (0.02, 27.8, 8, 0.992)  # C.4
+    assert (ppo.batch_size, ppo.minibatch_size, ppo.inner_epochs, ppo.episodes) == (512, 64, 1, 256_000)  # C.4
+    assert (ppo.clip_range, ppo.value_learning_rate, ppo.warmup_iterations, ppo.temperature) == (
+        0.2,
+        9e-6,
+        10,
+        1,
+    )  # C.4
+
+
+@pytest.mark.parametrize("kind", RunKind)
+@pytest.mark.parametrize("size", SIZES)
+def test_defaults_hold_at_every_size(kind: RunKind, size: int) -> None:
+    config = defaults_for(kind, size)
+    assert type(config) is CONFIGS[kind]
+    assert CONFIGS[kind].model_validate(config.model_dump()) == config
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_a_large_model_starts_from_the_paper(kind: RunKind) -> None:
+    assert defaults_for(kind, 1_300_000_000) == CONFIGS[kind]()
+
+
+@pytest.mark.parametrize("kind", [RunKind.sft, RunKind.reward_model, RunKind.ppo])
+def test_smaller_models_start_from_larger_learning_rates(kind: RunKind) -> None:
+    rates = [defaults_for(kind, size).learning_rate for size in (5_000_000, 1_300_000_000)]
+    assert rates[0] > 3 * rates[1]
+
+
+@pytest.mark.parametrize("kind", RunKind)
+def test_a_tiny_model_of_512_tokens_fits_its_own_defaults(kind: RunKind) -> None:
+    config = defaults_for(kind, 5_000_000)
+    assert config.max_prompt_tokens + config.max_completion_tokens + 1 <= 512
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        (RunKind.sft, {"epochs": 0}, "greater than or equal to 1"),
+        (RunKind.sft, {"learning_rate": 0}, "greater than 0"),
+        (RunKind.sft, {"dropout": 1.0}, "less than 1"),
+        (RunKind.sft, {"learning_rat": 1e-5}, "Extra inputs are not permitted"),
+        (RunKind.sft, {"micro_batch_size": 64}, "micro_batch_size 64 is larger than batch_size 32"),
+        (RunKind.reward_model, {"learning_rate": float("nan")}, "less than or equal to 1"),
+        (RunKind.ppo, {"minibatch_size": 100}, "batch_size 512 is not a multiple of minibatch_size 100"),
+        (RunKind.ppo, {"micro_batch_size": 128}, "micro_batch_size 128 is larger than minibatch_size 64"),
+        (RunKind.ppo, {"episodes": 100}, "episodes 100 are fewer than one batch_size 512"),
+        (RunKind.ppo, {"kl_controller": "loose"}, "'fixed' or 'adaptive'"),
+        (RunKind.sampling, {"completions_per_prompt": 10}, "less than or equal to 9"),
+        (RunKind.sampling, {"top_p": 0}, "greater than 0"),
+    ],
+)
+def test_wrong_values_are_refused_in_words(kind: RunKind, wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        CONFIGS[kind].model_validate(wrong)
+
+
+def test_sampling_asks_for_4_to_9_completions_by_default_4() -> None:
+    assert SamplingConfig().completions_per_prompt == 4
