@@ -5,7 +5,7 @@ import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.accounts.models import Group
 from app.labeling.models import BatchKind
@@ -18,14 +18,14 @@ LONGEST_TEXT = 100_000
 LONGEST_NOTE = 5_000
 
 
-def storable(text: str) -> str:
+def storable(text: Any) -> Any:
     """`text` with plain newlines (forms send CRLF), and with what no database keeps replaced by the sign for it: no one
     could see such a character to take it out."""
-    return _NOT_STORABLE.sub("\ufffd", text.replace("\r\n", "\n"))
+    return _NOT_STORABLE.sub("\ufffd", text.replace("\r\n", "\n")) if isinstance(text, str) else text
 
 
-Text = Annotated[str, Field(max_length=LONGEST_TEXT), AfterValidator(storable)]
-Note = Annotated[str, Field(max_length=LONGEST_NOTE), AfterValidator(storable)]
+Text = Annotated[str, Field(max_length=LONGEST_TEXT), BeforeValidator(storable)]
+Note = Annotated[str, Field(max_length=LONGEST_NOTE), BeforeValidator(storable)]
 Letter = Annotated[str, StringConstraints(pattern=r"^[A-Z]$")]
 Rank = Annotated[int, Field(strict=True, ge=1, le=26)]
 Likert = Annotated[int, Field(strict=True, ge=1, le=LIKERT_MAX)]
@@ -70,7 +70,7 @@ class Skip(Sent):
 class BatchCreate(Sent):
     """What both kinds of batch are told: who labels, how often, how soon."""
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, max_length=120), AfterValidator(storable)] = ""
+    name: Annotated[str, StringConstraints(strip_whitespace=True, max_length=120), BeforeValidator(storable)] = ""
     overlap: Annotated[int, Field(ge=1, le=20)] = 1
     group: Group | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0

@@ -93,7 +93,7 @@ def _meetings_by_batch(session: Session, project: Project) -> dict[uuid.UUID, li
 
 def _guidelines_versions(session: Session, project: Project) -> dict[uuid.UUID, int]:
     query = select(Guidelines.id, Guidelines.version).where(Guidelines.project_id == project.id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def _labelers(session: Session, project: Project, found: list[Meeting]) -> list[LabelerFigures]:
