@@ -52,7 +52,7 @@ def worker() -> None:
 @app.command()
 def scheduler() -> None:
     """Run the scheduler, which hands on the runs of workers that died and sends lost messages again."""
-    processes.become_scheduler(get_settings())
+    processes.become_scheduler()
 
 
 @app.command("doctor")

@@ -23,10 +23,9 @@ def worker_command() -> tuple[str, ...]:
     return (*_CELERY, "worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
 
 
-def scheduler_command(settings: Settings) -> tuple[str, ...]:
+def scheduler_command() -> tuple[str, ...]:
     """The scheduler, which looks for stale and lost runs."""
-    schedule = str(settings.state_dir / "schedule")
-    return (*_CELERY, "beat", "--schedule", schedule, "--pidfile", "", "--loglevel", "WARNING")
+    return (sys.executable, "-m", "workers.scheduler")
 
 
 def become_worker(settings: Settings) -> NoReturn:
@@ -40,10 +39,9 @@ def become_worker(settings: Settings) -> NoReturn:
     _become(worker_command())
 
 
-def become_scheduler(settings: Settings) -> NoReturn:
+def become_scheduler() -> NoReturn:
     """Turn this process into the scheduler."""
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    _become(scheduler_command(settings))
+    _become(scheduler_command())
 
 
 def _become(command: tuple[str, ...]) -> NoReturn:

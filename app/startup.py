@@ -66,7 +66,7 @@ def children(settings: Settings, listener: socket.socket) -> list[Child]:
         is_ready=lambda: is_touchstone(settings.host, settings.port),
         pass_fds=(descriptor,),
     )
-    found = [web, Child("scheduler", scheduler_command(settings), environment)]
+    found = [web, Child("scheduler", scheduler_command(), environment)]
     if has_trainers():
         found.append(Child("worker", worker_command(), environment, nice=5))
     return found if settings.redis_url else [_redis(settings), *found]

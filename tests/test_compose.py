@@ -22,6 +22,9 @@ from sqlalchemy import create_engine, text
 
 from app.core import embedded_redis
 from app.core.config import Settings
+from app.core.db import make_engine, writing
+from tests.app.runs.rows import make_running
+from tests.factories import make_project
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "correcthorse"  # what .env would hold
@@ -208,13 +211,18 @@ def test_migrate_user_and_web_work_on_postgresql(start: Start) -> None:
         stop(web)
 
 
-def test_scheduler_sends_its_sweeps_to_redis(start: Start, redis_url: str) -> None:
+def test_scheduler_hands_on_a_silent_run_through_redis(start: Start, redis_url: str, database: str) -> None:
     assert start("migrate").communicate(timeout=WAIT)[0]
+    engine = make_engine(database)
+    with writing(engine) as session:
+        run = make_running(session, make_project(session), silent_for=3600)
+    engine.dispose()
     scheduler = start("scheduler")
     with redis.from_url(redis_url, socket_timeout=2 * WAIT) as queue:
         sent = queue.blpop(["touchstone"], timeout=WAIT)
     assert sent is not None
-    assert json.loads(sent[1])["headers"]["task"] == "touchstone.sweep"
+    headers = json.loads(sent[1])["headers"]
+    assert (headers["task"], headers["argsrepr"]) == ("touchstone.run", f"['{run.id}']")
     stop(scheduler)
 
 

@@ -21,7 +21,6 @@ class JobName(StrEnum):
 
     run = "touchstone.run"
     add_model = "touchstone.add_model"
-    sweep = "touchstone.sweep"
 
 
 @lru_cache

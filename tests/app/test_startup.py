@@ -143,7 +143,8 @@ class Running:
             pid = int(file.parent.name)
             if file.read_text().rsplit(")", 1)[1].split()[1] == str(self.process.pid):
                 command = (file.parent / "cmdline").read_bytes().decode().replace("\0", " ")
-                found.update({word: pid for word in ("redis", "app.serving", "worker", "beat") if word in command})
+                words = ("redis-server", "app.serving", "workers.celery_app", "workers.scheduler")
+                found.update({word: pid for word in words if word in command})
         return found
 
 
@@ -166,7 +167,7 @@ def test_up_starts_serves_survives_kills_and_stops(running: Running) -> None:
     # Asked in the very moment of the restart: the supervisor holds the socket, so the answer comes late, not never.
     assert json.loads(running.get("/healthz")) == {"status": "ok"}
     running.next_line("web died (SIGKILL)")
-    os.kill(before["redis"], signal.SIGKILL)
+    os.kill(before["redis-server"], signal.SIGKILL)
     running.next_line("redis died (SIGKILL)")
 
     running.process.send_signal(signal.SIGINT)
