@@ -29,7 +29,7 @@ pulse = Pulse()
 @signals.worker_ready.connect
 def _on_ready(**_: Any) -> None:
     pulse.start()
-    sweep()  # what was queued while no worker ran, its message lost
+    sweep_once()  # what was queued while no worker ran, its message lost
 
 
 @signals.worker_shutting_down.connect
