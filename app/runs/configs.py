@@ -193,7 +193,7 @@ class SamplingConfig(RunConfig):
         4, "K: completions sampled for each prompt.", paper="4 to 9 (3.5)", ge=1, le=9
     )
     prompts: int = setting(100, "Prompts to sample for.", paper="REC", ge=1, le=1_000_000)
-    batch_size: int = setting(32, "Completions sampled side by side.", paper="REC", ge=1, le=4096)
+    batch_size: int = setting(64, "Completions sampled side by side.", paper="REC", ge=1, le=4096)
     temperature: float = setting(1.0, "Sampling temperature.", paper="not given", gt=0, le=10)
     top_p: float = setting(1.0, "Samples from the likeliest tokens of this total mass.", paper="not given", gt=0, le=1)
 

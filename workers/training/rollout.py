@@ -1,13 +1,12 @@
 """Draws completions from a causal language model, a prompt's keys and values computed once for all its completions.
 
-A prompt is read once; its keys and values are copied for its K completions into buffers with room for the
-new tokens, which all rows write at the same slot. What stands between a short prompt and that slot is masked.
-Rows that have ended leave the batch. Which token comes next is a function of the row's own uniform numbers,
-never of a global random state or of the rows beside it.
+A prompt is read once and its keys and values copied for its K completions, one row each. A row that has ended
+makes room for the next prompt's, so the batch stays full until no prompts wait; then it shrinks. Which token
+comes next is a function of the row's own uniform numbers, never of a global random state or of its neighbours.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-LIVE_SHARE = 0.75  # the batch is cut down to its live rows when fewer than this share are left
+IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,31 +43,40 @@ class Drawn:
     ended: bool = False  # by an EOS, not by the limit
 
 
-class RoomyLayer(CacheLayerMixin):
-    """Keys and values (rows, heads, slots, width) with the slots of the whole completion set aside."""
+@dataclass(slots=True)
+class Cursor:
+    """Where the next key and value of each row go, and how many columns any row looks at."""
 
-    def __init__(self, keys: Tensor, values: Tensor, used: int) -> None:
+    rows: Tensor  # (R,) 0, 1, ...
+    positions: Tensor  # (R,)
+    width: int
+
+
+class RowLayer(CacheLayerMixin):
+    """One layer's keys and values (R, heads, columns, width): each row fills its own columns from the left."""
+
+    def __init__(self, keys: Tensor, values: Tensor, cursor: Cursor) -> None:
         super().__init__()
-        self.keys, self.values, self.used = keys, values, used
+        self.keys, self.values, self.cursor = keys, values, cursor
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Nothing is lazy here."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        start, self.used = self.used, self.used + key_states.shape[2]
-        self.keys[:, :, start : self.used] = key_states
-        self.values[:, :, start : self.used] = value_states
-        return self.keys[:, :, : self.used], self.values[:, :, : self.used]
+        at = self.cursor
+        self.keys[at.rows, :, at.positions] = key_states[:, :, 0]
+        self.values[at.rows, :, at.positions] = value_states[:, :, 0]
+        return self.keys[:, :, : at.width], self.values[:, :, : at.width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.used + query_length, 0
+        return self.cursor.width, 0
 
     def get_seq_length(self) -> int:
-        return self.used
+        return self.cursor.width - 1
 
     def get_max_length(self) -> int:
-        return -1
+        return self.keys.shape[2]
 
 
 def draw_completions(
@@ -78,16 +86,121 @@ def draw_completions(
 
     Prompts of like length share a batch; the answer keeps the order of `prompts`.
     """
-    n_prompts, copies, length = uniforms.shape
-    assert n_prompts == len(prompts), "one row of uniform numbers a prompt"
-    assert length >= decoding.max_new_tokens, "one uniform number a token"
+    assert len(uniforms) == len(prompts), "one group of uniform numbers a prompt"
+    assert uniforms.shape[2] >= decoding.max_new_tokens, "one uniform number a token"
     assert all(prompts), "a prompt has at least one token"
-    drawn: list[list[Drawn]] = [[] for _ in prompts]
-    for group in groups_of_like_length(prompts, max(1, decoding.rows // copies)):
-        rows = draw_group(model, [prompts[i] for i in group], uniforms[group], decoding=decoding)
-        for place, i in enumerate(group):
-            drawn[i] = rows[place * copies : (place + 1) * copies]
-    return drawn
+    assert not model.training, "dropout must be off while completions are drawn"
+    batch = Batch(model, prompts, uniforms, decoding)
+    with torch.no_grad():
+        while batch.make_room():
+            batch.step()
+    return batch.drawn
+
+
+class Batch:
+    """The completions in flight. Row r writes `owner[r]`'s completion; None: it has ended and waits."""
+
+    def __init__(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], uniforms: Tensor, decoding: Decoding
+    ) -> None:
+        self.model, self.prompts, self.decoding = model, prompts, decoding
+        self.uniforms = uniforms.to(model.device)
+        self.copies = uniforms.shape[1]
+        self.drawn = [[Drawn() for _ in range(self.copies)] for _ in prompts]
+        self.waiting = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))  # the shortest is taken first
+        self.owner: list[tuple[int, int] | None] = []
+        self.layers: list[RowLayer] = []
+
+    def make_room(self) -> bool:
+        """Give idle rows to waiting prompts or drop them, when they are worth the copying. False: all is drawn."""
+        idle = [r for r, owner in enumerate(self.owner) if owner is None]
+        if self.owner and len(idle) < max(1, IDLE_SHARE * len(self.owner)):
+            return True
+        if not self.waiting:
+            self._keep([r for r, owner in enumerate(self.owner) if owner is not None])
+        elif not self.owner:
+            self._open()
+        elif len(idle) >= self.copies:
+            self._read_prompts(idle)
+        return bool(self.owner)
+
+    def step(self) -> None:
+        """One token for every row that has not ended."""
+        self.cursor.width = int(self.cursor.positions.max()) + 1
+        columns = torch.arange(self.cursor.width, device=self.tokens.device)
+        hidden = columns > self.cursor.positions[:, None]  # (R, width), what is not this row's own past
+        mask = torch.zeros(hidden.shape, device=self.tokens.device).masked_fill(hidden, -torch.inf)[:, None, None]
+        logits = self.model(
+            input_ids=self.tokens[:, None],
+            position_ids=self.cursor.positions[:, None],
+            attention_mask=mask if bool(hidden.any()) else None,
+            past_key_values=Cache(layers=self.layers),
+            use_cache=True,
+        ).logits[:, -1]
+        chances = self.chances.gather(1, self.drawn_tokens[:, None])[:, 0]
+        self.tokens, logprobs = pick_tokens(logits.float(), chances, decoding=self.decoding)
+        self._note(self.tokens.tolist(), logprobs.tolist())
+        live = torch.tensor([owner is not None for owner in self.owner], device=self.tokens.device)
+        self.cursor.positions = self.cursor.positions + live
+        self.drawn_tokens = self.drawn_tokens + live
+
+    def _note(self, tokens: list[int], logprobs: list[float]) -> None:
+        for r, owner in enumerate(self.owner):
+            if owner is None:  # still in the batch, but nothing after the end counts
+                continue
+            completion = self.drawn[owner[0]][owner[1]]
+            completion.tokens.append(tokens[r])
+            completion.logprobs.append(logprobs[r])
+            completion.ended = tokens[r] in self.decoding.eos_ids
+            if completion.ended or len(completion.tokens) == self.decoding.max_new_tokens:
+                self.owner[r] = None
+
+    def _open(self) -> None:
+        """Set aside as many rows as may be in flight, each with room for the longest prompt and completion."""
+        rows = min(self.decoding.rows, len(self.waiting) * self.copies) // self.copies * self.copies or self.copies
+        device, longest = self.model.device, max(len(prompt) for prompt in self.prompts)
+        self.tokens = torch.zeros(rows, dtype=torch.long, device=device)
+        self.drawn_tokens = torch.zeros(rows, dtype=torch.long, device=device)
+        self.chances = torch.zeros(rows, self.uniforms.shape[2], device=device)
+        self.cursor = Cursor(torch.arange(rows, device=device), torch.zeros_like(self.tokens), 0)
+        self.owner = [None] * rows
+        self.columns = longest + self.decoding.max_new_tokens
+        self._read_prompts(list(range(rows)))
+
+    def _read_prompts(self, idle: list[int]) -> None:
+        """Read as many waiting prompts as there is room for, once each, and start their completions in idle rows."""
+        taken = [self.waiting.pop() for _ in range(min(len(self.waiting), len(idle) // self.copies))]
+        # The last token is left to the first step, which then is a step like any other.
+        known = [torch.tensor(self.prompts[i][:-1] or self.prompts[i], device=self.model.device) for i in taken]
+        read = DynamicCache()
+        ids = pad_sequence(known, batch_first=True)  # padding on the right is out of causality's sight
+        self.model(input_ids=ids, past_key_values=read, use_cache=True, logits_to_keep=1)
+        rows = torch.tensor(idle[: len(taken) * self.copies], device=self.model.device)
+        if not self.layers:
+            self.layers = [self._empty_layer(layer.keys) for layer in read.layers]
+        for layer, new in zip(self.layers, read.layers, strict=True):
+            layer.keys[rows, :, : ids.shape[1]] = new.keys.repeat_interleave(self.copies, dim=0)
+            layer.values[rows, :, : ids.shape[1]] = new.values.repeat_interleave(self.copies, dim=0)
+        owners = [(i, k) for i in taken for k in range(self.copies)]
+        for r, owner in zip(rows.tolist(), owners, strict=True):
+            self.owner[r] = owner
+        last = torch.tensor([(self.prompts[i][-1], len(self.prompts[i]) - 1) for i, _ in owners], device=rows.device)
+        self.tokens[rows], self.cursor.positions[rows], self.drawn_tokens[rows] = last[:, 0], last[:, 1], 0
+        self.chances[rows] = self.uniforms[taken].flatten(0, 1)
+
+    def _empty_layer(self, like: Tensor) -> RowLayer:
+        shape = (len(self.owner), like.shape[1], self.columns, like.shape[3])
+        return RowLayer(like.new_zeros(shape), like.new_zeros(shape), self.cursor)
+
+    def _keep(self, rows: list[int]) -> None:
+        """Drop all other rows; what they wrote is noted already."""
+        self.owner = [self.owner[r] for r in rows]
+        kept = torch.tensor(rows, dtype=torch.long, device=self.tokens.device)
+        self.tokens, self.drawn_tokens, self.chances = self.tokens[kept], self.drawn_tokens[kept], self.chances[kept]
+        self.cursor.rows = self.cursor.rows[: len(rows)]
+        self.cursor.positions = self.cursor.positions[kept]
+        for layer in self.layers:
+            layer.keys, layer.values = layer.keys[kept], layer.values[kept]
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -104,111 +217,24 @@ def uniform_numbers(seed: int, *names: object, shape: tuple[int, ...]) -> Tensor
     return torch.rand(shape, generator=generator)
 
 
-def groups_of_like_length(prompts: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    return (order[start : start + size] for start in range(0, len(order), size))
-
-
-@torch.no_grad()
-def draw_group(
-    model: PreTrainedModel, prompts: Sequence[Sequence[int]], uniforms: Tensor, *, decoding: Decoding
-) -> list[Drawn]:
-    """Draw one batch to its end. Returns prompts x K completions, a prompt's own side by side."""
-    assert not model.training, "dropout must be off while completions are drawn"
-    copies, slots = uniforms.shape[1], decoding.max_new_tokens
-    device = model.device
-    uniforms = uniforms.flatten(0, 1)[:, :slots].to(device)  # (rows, slots)
-    cache = read_prompts(model, prompts, copies=copies, slots=slots)
-    lengths = torch.tensor([len(prompt) - 1 for prompt in prompts], device=device).repeat_interleave(copies)
-    mask = slot_mask(lengths, cache.get_seq_length(), slots)
-    tokens = torch.tensor([prompt[-1] for prompt in prompts], device=device).repeat_interleave(copies)  # (rows,)
-    drawn = [Drawn() for _ in range(len(lengths))]
-    live = list(range(len(lengths)))  # live[r]: whose completion row r of the batch is
-    for slot in range(slots):
-        logits = model(
-            input_ids=tokens[:, None],
-            position_ids=(lengths + slot)[:, None],
-            attention_mask=mask if mask is None else mask[..., : cache.get_seq_length() + 1],
-            past_key_values=cache,
-            use_cache=True,
-        ).logits[:, -1]
-        tokens, logprobs = pick_tokens(logits.float(), uniforms[:, slot], decoding=decoding)
-        note_tokens(drawn, live, tokens.tolist(), logprobs.tolist(), decoding.eos_ids)
-        kept = [r for r, i in enumerate(live) if not drawn[i].ended]
-        if not kept:
-            break
-        if len(kept) <= LIVE_SHARE * len(live):
-            rows = torch.tensor(kept, device=device)
-            live = [live[r] for r in kept]
-            tokens, lengths, uniforms = tokens[rows], lengths[rows], uniforms[rows]
-            mask = mask if mask is None else mask[rows]
-            keep_rows(cache, rows)
-    return drawn
-
-
-def read_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]], *, copies: int, slots: int) -> Cache:
-    """Keys and values of all but each prompt's last token, K copies of each, with room for `slots` more."""
-    known = [torch.tensor(prompt[:-1] or prompt, device=model.device) for prompt in prompts]
-    read = DynamicCache()
-    ids = pad_sequence(known, batch_first=True)  # padding on the right is out of causality's sight
-    model(input_ids=ids, past_key_values=read, use_cache=True, logits_to_keep=1)
-    return Cache(layers=[roomy_copies(layer.keys, layer.values, copies, slots) for layer in read.layers])
-
-
-def roomy_copies(keys: Tensor, values: Tensor, copies: int, slots: int) -> RoomyLayer:
-    used = keys.shape[2]
-
-    def spread(states: Tensor) -> Tensor:
-        rows, heads, _, width = states.shape
-        room = states.new_zeros(rows, copies, heads, used + slots, width)
-        room[..., :used, :] = states[:, None]
-        return room.flatten(0, 1)
-
-    return RoomyLayer(spread(keys), spread(values), used)
-
-
-def keep_rows(cache: Cache, rows: Tensor) -> None:
-    for layer in cache.layers:
-        layer.keys, layer.values = layer.keys[rows], layer.values[rows]
-
-
-def slot_mask(lengths: Tensor, used: int, slots: int) -> Tensor | None:
-    """(rows, 1, 1, used + slots): -inf between the end of a row's prompt and the first new slot. None: no gap."""
-    if bool((lengths == used).all()):
-        return None
-    columns = torch.arange(used + slots, device=lengths.device)
-    gap = (columns >= lengths[:, None]) & (columns < used)
-    return torch.zeros(gap.shape, device=lengths.device).masked_fill(gap, -torch.inf)[:, None, None]
-
-
 def pick_tokens(logits: Tensor, uniforms: Tensor, *, decoding: Decoding) -> tuple[Tensor, Tensor]:
     """Choose one token a row by inverting its cumulative distribution: (rows, V), (rows,) -> (rows,), (rows,)."""
     if decoding.temperature == 0:
         tokens = logits.argmax(dim=-1)
         return tokens, logits.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
-    logits = logits / decoding.temperature
+    if decoding.temperature != 1.0:
+        logits = logits / decoding.temperature
     threshold = (1.0 - uniforms)[:, None]  # in (0, 1], so no token of probability 0 can be hit
+    probs = logits.softmax(dim=-1)
     if decoding.top_p < 1.0:
-        probs, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-        probs = probs.masked_fill(probs.cumsum(dim=-1) - probs >= decoding.top_p, 0.0)
-        tokens = order.gather(1, invert(probs, threshold))
+        likely, order = probs.sort(dim=-1, descending=True)
+        likely = likely.masked_fill(likely.cumsum(dim=-1) - likely >= decoding.top_p, 0.0)
+        tokens = order.gather(1, invert(likely, threshold))
     else:
-        tokens = invert(logits.softmax(dim=-1), threshold)
-    logprobs = logits.gather(1, tokens) - logits.logsumexp(dim=-1, keepdim=True)
-    return tokens[:, 0], logprobs[:, 0]
+        tokens = invert(probs, threshold)
+    return tokens[:, 0], probs.gather(1, tokens)[:, 0].log()
 
 
 def invert(probs: Tensor, threshold: Tensor) -> Tensor:
     cumulative = probs.cumsum(dim=-1)
     return torch.searchsorted(cumulative, threshold * cumulative[:, -1:])
-
-
-def note_tokens(
-    drawn: list[Drawn], live: list[int], tokens: list[int], logprobs: list[float], eos_ids: frozenset[int]
-) -> None:
-    for i, token, logprob in zip(live, tokens, logprobs, strict=True):
-        if drawn[i].ended:  # still in the batch, but nothing after EOS counts
-            continue
-        drawn[i].tokens.append(token)
-        drawn[i].logprobs.append(logprob)
-        drawn[i].ended = token in eos_ids

@@ -26,6 +26,7 @@ from workers.training.models import context_of, load_policy, load_tokenizer
 from workers.training.rollout import Decoding, Drawn, draw_completions, stop_ids, uniform_numbers
 
 FILE = "completions.jsonl"
+CHUNK_BATCHES = 4  # completions in a chunk, in batches: while prompts wait, rows that have ended are used again
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def sample(
         torch.set_num_threads(config.threads)
     tokenizer, policy = load_tokenizer(model), load_policy(model)
     encoded = encode_prompts(config, prompts[: config.prompts], tokenizer, context=context_of(policy.config))
-    size = max(1, config.batch_size // config.completions_per_prompt)
+    size = max(1, CHUNK_BATCHES * config.batch_size // config.completions_per_prompt)
     by_length = sorted(encoded, key=lambda prompt: len(prompt.tokens))
     chunks = [by_length[start : start + size] for start in range(0, len(by_length), size)]
     done = read_chunks(checkpoints / FILE, mark=fingerprint(config, encoded, model))

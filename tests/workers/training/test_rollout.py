@@ -54,11 +54,16 @@ def test_14_a_prompt_draws_the_same_alone_and_in_a_ragged_batch(policy: PreTrain
             assert together[i][k].logprobs == pytest.approx(alone.logprobs, abs=1e-5)
 
 
-def test_14_small_groups_draw_what_one_batch_draws(policy: PreTrainedModel) -> None:
-    prompts, uniforms = token_prompts([8, 2, 5, 2, 9]), numbers(5, 2, 6)
-    wide = draw_completions(policy, prompts, uniforms, decoding=Decoding(max_new_tokens=6, eos_ids=NEVER, rows=64))
-    narrow = draw_completions(policy, prompts, uniforms, decoding=Decoding(max_new_tokens=6, eos_ids=NEVER, rows=2))
+@pytest.mark.parametrize("rows", [2, 6, 9])
+def test_14_rows_that_are_given_to_waiting_prompts_draw_what_one_batch_draws(
+    policy: PreTrainedModel, rows: int
+) -> None:
+    prompts, uniforms = token_prompts([8, 2, 5, 2, 9, 1, 20, 3, 3, 17, 4]), numbers(11, 2, 7)
+    ends = frozenset(range(60))
+    wide = draw_completions(policy, prompts, uniforms, decoding=Decoding(max_new_tokens=7, eos_ids=ends, rows=64))
+    narrow = draw_completions(policy, prompts, uniforms, decoding=Decoding(max_new_tokens=7, eos_ids=ends, rows=rows))
     assert [[d.tokens for d in own] for own in wide] == [[d.tokens for d in own] for own in narrow]
+    assert len({len(d.tokens) for own in wide for d in own}) > 3
 
 
 def test_15_a_completion_ends_at_its_first_eos(policy: PreTrainedModel) -> None:

@@ -19,7 +19,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(**changes: object) -> SamplingConfig:
-    settings = {"completions_per_prompt": 4, "batch_size": 8, "max_prompt_tokens": 60, "max_completion_tokens": 8}
+    settings = {"completions_per_prompt": 4, "batch_size": 2, "max_prompt_tokens": 60, "max_completion_tokens": 8}
     return SamplingConfig(**(settings | {"threads": 1} | changes))
 
 
