@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
+from app import cli_models, doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
 from app.core.config import get_settings
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 user = typer.Typer(no_args_is_help=True, help="People.")
 app.add_typer(user, name="user")
+app.add_typer(cli_models.app, name="models")
 
 
 @app.command()
