@@ -94,11 +94,14 @@ def test_11_a_sliding_window_is_scored_plainly(tmp_path: Path) -> None:
     torch.testing.assert_close(model.score_completions(PROMPTS, COMPLETIONS), plain_scores(model), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])  # relative and absolute positions
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("value", [0, 1, 77], ids=["pad-is-eos", "pad", "pad-is-a-word"])
 @pytest.mark.parametrize("extra", [0, 5])
-def test_07_the_score_is_read_at_the_last_real_token(base: Path, side: str, value: int, extra: int) -> None:
-    model = new_reward_model(base, pad_token_id=1)
+def test_07_the_score_is_read_at_the_last_real_token(
+    tmp_path: Path, architecture: str, side: str, value: int, extra: int
+) -> None:
+    model = new_reward_model(save_base(tmp_path / "base", CONFIGS[architecture]), pad_token_id=1)
     rows = [prompt + own for prompt, several in zip(PROMPTS, COMPLETIONS, strict=True) for own in several]
     ids, mask = pad(rows, value=value, side=side)
     wider = (extra, 0) if side == "left" else (0, extra)
