@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,13 @@ import psutil
 
 PASSWORD = "three red boats"
 _LINK = re.compile(r"(http://\S+)(/welcome/\S+)")
+# A word at whose end each child is known.
+_MARKS = {
+    "web": "app.serving",
+    "worker": "workers.celery_app",
+    "scheduler": "workers.scheduler",
+    "redis": "redis-server",
+}
 
 
 class Installation:
@@ -40,6 +48,15 @@ class Installation:
                 self.environment.pop(name, None)
 
     def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """`touchstone up`, until the pages answer."""
+        self.said = []
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "up"],
             env=self.environment,
@@ -50,20 +67,23 @@ class Installation:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.wait_for(self.is_up, what="the pages", seconds=60)
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Ctrl-C, and wait for the end; once more does nothing."""
         self.process.send_signal(signal.SIGINT)
         try:
             self.process.wait(40)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"did not stop within 40 s; it said:\n{''.join(self.said[-30:])}") from None
+        finally:
+            self._reader.join(10)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said.append(line)
+        with self.process.stdout as lines:
+            for line in lines:
+                self.said.append(line)
 
     def is_up(self) -> bool:
         try:
@@ -112,20 +132,26 @@ class Installation:
         client.post(link, data={"password": PASSWORD}).raise_for_status()
         return client
 
+    def children(self) -> list[psutil.Process]:
+        """Every process of this installation but `touchstone up` itself."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def find(self, name: str) -> psutil.Process | None:
+        """The running process called `web`, `worker`, `scheduler` or `redis`, if there is one now."""
+        for process in self.children():
+            with suppress(psutil.Error):
+                if any(part.endswith(_MARKS[name]) for part in " ".join(process.cmdline()).split()):
+                    return process
+        return None
+
     def child(self, name: str) -> psutil.Process:
-        """The running process called `web`, `worker`, `scheduler` or `redis`."""
-        marks = {"web": "web", "worker": "worker", "scheduler": "beat", "redis": "redis-server"}
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                line = process.cmdline()
-            except psutil.Error:
-                continue
-            if any(marks[name] in part.split("/")[-1] for part in line[:9]):
-                return process
-        raise AssertionError(f"no {name} is running")
+        found = self.find(name)
+        assert found is not None, f"no {name} is running"
+        return found
 
     def kill(self, name: str) -> None:
         """SIGKILL to one child, as the kernel does when memory runs out."""
+        self.wait_for(lambda: self.find(name), what=f"a {name} to kill")
         process = self.child(name)
         process.kill()
         psutil.wait_procs([process], timeout=10)
