@@ -35,6 +35,7 @@ class Pulse:
 
     def start(self) -> None:
         self._device = device_name()
+        self.beat()
         self._thread.start()
 
     def end(self) -> None:
@@ -66,7 +67,6 @@ class Pulse:
             service.beat(session, current[0], claim=current[1])
 
     def _beat_until_ended(self) -> None:
-        self.beat()
         while not self._ended.wait(get_settings().heartbeat_seconds):
             self.beat()
 
