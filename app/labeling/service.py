@@ -86,14 +86,17 @@ def create_ranking_batch(
     _check_completions(completions_by_prompt)
     batch = _new_batch(session, project, kind, name=name, overlap=overlap, group=group, priority=priority)
     batch.run_id = run_id
-    for position, (prompt_id, completions) in enumerate(completions_by_prompt.items()):
-        item = Item(batch_id=batch.id, prompt_id=prompt_id, position=position, wanted=overlap, id=uuid.uuid4())
-        session.add(item)
-        session.flush()
-        session.add_all(
-            ItemCompletion(item_id=item.id, completion_id=completion.id, position=place)
-            for place, completion in enumerate(completions)
-        )
+    items = {
+        prompt_id: Item(batch_id=batch.id, prompt_id=prompt_id, position=position, wanted=overlap, id=uuid.uuid4())
+        for position, prompt_id in enumerate(completions_by_prompt)
+    }
+    session.add_all(items.values())
+    session.flush()
+    session.add_all(
+        ItemCompletion(item_id=items[prompt_id].id, completion_id=completion.id, position=place)
+        for prompt_id, completions in completions_by_prompt.items()
+        for place, completion in enumerate(completions)
+    )
     session.flush()
     audit.record(session, by, "batch.create", subject=batch, kind=kind.value, items=len(completions_by_prompt))
     return batch

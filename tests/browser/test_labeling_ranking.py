@@ -1,0 +1,323 @@
+"""Every way of ranking in a real browser, each ending in the stored rows."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import select
+
+from app.accounts import service as accounts
+from app.accounts.deps import COOKIE
+from app.accounts.models import Person
+from app.core.db import reading, writing
+from app.labeling import service
+from app.labeling.models import Assignment, AssignmentState, Completion, Ranking, RankingPlace, Rating
+from app.projects.models import Project
+from tests.factories import make_completion, make_person, make_prompt
+
+BrowseAs = Callable[[Person], Page]
+TEXTS = ["Rex ran.", "Max slept.", "Spot sang.", "Bella swam."]
+
+
+def open_items(project: Project, *, items: int = 1, completions: int = 4, text: str | None = None) -> None:
+    with writing() as session:
+        by_prompt = {}
+        for _ in range(items):
+            prompt = make_prompt(session, project)
+            texts = [f"{TEXTS[n % 4]} Version {n}." if text is None else f"{text}{n}" for n in range(completions)]
+            by_prompt[prompt.id] = [make_completion(session, prompt, text=each) for each in texts]
+        service.create_ranking_batch(session, project, completions_by_prompt=by_prompt)
+
+
+@pytest.fixture
+def desk(browse_as: BrowseAs, labeler: Person, project: Project) -> Callable[[], Page]:
+    """Opens the desk as the labeler, scripts running."""
+
+    def _desk() -> Page:
+        page = browse_as(labeler)
+        page.goto(f"/p/{project.slug}/desk")
+        page.wait_for_selector("#tiers .tier")
+        return page
+
+    return _desk
+
+
+Desk = Callable[[], Page]
+
+
+def seen(page: Page) -> dict[str, str]:
+    """Which text the labeler sees under which letter."""
+    texts = {}
+    for article in page.query_selector_all("article.completion"):
+        letter, text = article.get_attribute("data-letter"), article.query_selector(".text")
+        assert letter
+        assert text
+        texts[letter] = text.inner_text()
+    return texts
+
+
+def submitted(page: Page) -> None:
+    """Wait for the receipt, then check that the page moved on."""
+    expect(page.locator(".receipt")).to_be_visible()
+
+
+def stored_ranks() -> dict[str, int]:
+    """Ranks by text, from the rows."""
+    with reading() as session:
+        query = select(Completion.text, RankingPlace.rank).join(
+            RankingPlace, RankingPlace.completion_id == Completion.id
+        )
+        return dict(session.execute(query).all())
+
+
+def by_text(texts: dict[str, str], **ranks: int) -> dict[str, int]:
+    return {texts[letter]: rank for letter, rank in ranks.items()}
+
+
+def test_digits_letters_and_arrows(desk: Desk, project: Project) -> None:
+    open_items(project, items=2)
+    page = desk()
+    texts = seen(page)
+    expect(page.locator("#submit")).to_be_disabled()
+    for key in ("1", "ArrowDown", "3", "j", "1", "d", "4"):
+        page.keyboard.press(key)
+    expect(page.locator("#left-words")).to_have_text("A = C > B > D")
+    page.keyboard.press("Control+Enter")
+    submitted(page)
+    expect(page.locator(".receipt")).to_contain_text("You submitted A = C > B > D")
+    assert stored_ranks() == by_text(texts, A=1, C=1, B=2, D=3)
+    assert page.locator("article.completion").count() == 4, "the next item is there at once"
+
+
+def test_a_rank_is_taken_away_changed_and_undone(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    words = page.locator("#order-words")
+    for key in ("a", "1", "b", "2", "c", "3"):
+        page.keyboard.press(key)
+    page.keyboard.press("Backspace")
+    expect(words).to_have_text("A > B; left: C, D")
+    page.keyboard.press("u")
+    expect(words).to_have_text("A > B > C; left: D")
+    page.keyboard.press("b")
+    page.keyboard.press("1")
+    expect(words).to_have_text("A = B > C; left: D")
+    page.keyboard.press("Control+z")
+    expect(words).to_have_text("A > B > C; left: D")
+    for _ in range(3):
+        page.keyboard.press("u")
+    expect(words).to_have_text("left: A, B, C, D")
+    expect(page.locator("#undo")).to_be_disabled()
+
+
+def test_buttons_alone(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    texts = seen(page)
+    for letter, rank in (("A", 2), ("B", 1), ("C", 1), ("D", 4)):
+        page.get_by_label(f"{letter} at rank {rank}", exact=True).click()
+    page.get_by_label("A, Overall quality: 6 of 7").click()
+    page.get_by_label("D: Hallucination").click()
+    page.get_by_role("button", name="Submit").click()
+    submitted(page)
+    assert stored_ranks() == by_text(texts, B=1, C=1, A=2, D=3)
+    with reading() as session:
+        query = select(Completion.text, Rating).join(Rating, Rating.completion_id == Completion.id)
+        ratings = {text: (rating.likert, rating.flags) for text, rating in session.execute(query)}
+    assert ratings == {texts["A"]: ({"overall": 6}, []), texts["D"]: ({}, ["hallucination"])}
+
+
+def test_a_click_on_the_rank_that_is_set_takes_it_away(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    for _ in range(2):
+        page.get_by_label("A at rank 1", exact=True).click()
+    expect(page.locator("#order-words")).to_have_text("left: A, B, C, D")
+
+
+def drag(page: Page, letter: str, target: str) -> None:
+    """Drag a letter at the foot to a tier's place or back among those left over."""
+    start = page.locator(f".order button.letter[data-letter={letter}]").bounding_box()
+    end = page.locator(target).bounding_box()
+    assert start
+    assert end
+    page.mouse.move(start["x"] + start["width"] / 2, start["y"] + start["height"] / 2)
+    page.mouse.down()
+    for nudge in (0, 2):  # the last move is made over the target, as a hand does
+        page.mouse.move(end["x"] + end["width"] - 6 + nudge, end["y"] + end["height"] / 2, steps=10)
+    page.mouse.up()
+
+
+def test_dragging_between_tiers(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    page.emulate_media(reduced_motion="reduce")  # letters that still glide would have to be waited for
+    page.reload()
+    page.wait_for_selector("#tiers .tier")
+    texts = seen(page)
+    words = page.locator("#order-words")
+    for letter, rank in (("A", 3), ("B", 1), ("C", 3), ("D", 2)):
+        drag(page, letter, f".tier-letters[data-rank='{rank}']")
+        expect(page.locator(f".tier-letters[data-rank='{rank}'] button[data-letter={letter}]")).to_be_visible()
+    expect(words).to_have_text("B > D > A = C")
+    drag(page, "C", ".tier-letters[data-rank='1']")
+    expect(words).to_have_text("B = C > D > A")
+    page.keyboard.press("Control+Enter")
+    submitted(page)
+    assert stored_ranks() == by_text(texts, B=1, C=1, D=2, A=3)
+
+
+def test_touch_on_a_phone(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
+    """At 380 px, by tapping a letter at the foot and then the rank it goes to."""
+    open_items(project, completions=5)
+    with writing() as session:
+        token = accounts.start_session(session, labeler)
+    context = browser.new_context(
+        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
+    )
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    page = context.new_page()
+    page.goto(f"/p/{project.slug}/desk")
+    texts = seen(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == 380
+    for letter, rank in (("A", 1), ("B", 2), ("C", 3), ("D", 4), ("E", 1)):
+        page.locator(f".order button.letter[data-letter={letter}]").tap()
+        page.locator(f"#tiers li:nth-child({rank}) .at").tap()
+    page.get_by_role("button", name="Submit").tap()
+    submitted(page)
+    context.close()
+    assert stored_ranks() == by_text(texts, A=1, E=1, B=2, C=3, D=4)
+
+
+def test_rating_by_shift_and_digit(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    texts = seen(page)
+    for key in ("b", "Shift+Digit7", "1", "a", "Shift+Digit2", "2", "c", "3", "d", "3"):
+        page.keyboard.press(key)
+    page.keyboard.press("Control+Enter")
+    submitted(page)
+    with reading() as session:
+        query = select(Completion.text, Rating.likert).join(Rating, Rating.completion_id == Completion.id)
+        stored = dict(session.execute(query).all())
+    assert stored == {texts["A"]: {"overall": 2}, texts["B"]: {"overall": 7}}
+
+
+def test_with_nine_completions_g_is_a_completion(desk: Desk, project: Project) -> None:
+    open_items(project, completions=9)
+    page = desk()
+    for place, letter in enumerate("abcdefghi", start=1):
+        page.keyboard.press(letter)
+        page.keyboard.press(str(place))
+    expect(page.locator("#left-words")).to_have_text("A > B > C > D > E > F > G > H > I")
+    expect(page.locator("#guidelines")).to_be_hidden()
+    page.keyboard.press("Shift+G")
+    expect(page.locator("#guidelines")).to_be_visible()
+
+
+def test_guidelines_and_keys_open_and_close_by_key(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    for key, name in (("g", "Guidelines"), ("?", "Keys"), ("s", "Skip this item")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("dialog", name=name)).to_be_visible()
+        page.keyboard.press("1")
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog", name=name)).to_be_hidden()
+    expect(page.locator("#order-words")).to_have_text("left: A, B, C, D")
+
+
+def test_keys_do_nothing_while_a_note_is_written(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    page.keyboard.press("n")
+    page.keyboard.type("1 s x u and so on")
+    assert page.locator("textarea[name=note]").input_value() == "1 s x u and so on"
+    expect(page.locator("#order-words")).to_have_text("left: A, B, C, D")
+    page.keyboard.press("Escape")
+    page.keyboard.press("x")
+    expect(page.locator("#left-words")).to_have_text("Cannot be ranked")
+    page.keyboard.press("Control+Enter")
+    submitted(page)
+    expect(page.locator(".receipt")).to_contain_text("cannot be ranked")
+    assert stored_ranks() == {}
+    with reading() as session:
+        ranking = session.scalars(select(Ranking)).one()
+    assert (ranking.cannot_rank, ranking.note) == (True, "1 s x u and so on")
+
+
+def test_skip_by_keyboard_with_a_reason(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    page.keyboard.press("s")
+    page.get_by_label("The prompt is unsafe or disturbing").check()
+    page.get_by_role("button", name="Skip it").click()
+    expect(page.get_by_role("heading", name="Nothing to label yet")).to_be_visible()
+    with reading() as session:
+        assignment = session.scalars(select(Assignment)).one()
+    assert assignment.state == AssignmentState.skipped
+    assert assignment.skip_reason == "The prompt is unsafe or disturbing"
+
+
+def test_without_javascript(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
+    open_items(project)
+    with writing() as session:
+        token = accounts.start_session(session, labeler)
+    context = browser.new_context(java_script_enabled=False, base_url=live_server)
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    page = context.new_page()
+    page.goto(f"/p/{project.slug}/desk")
+    texts = seen(page)
+    page.get_by_label("A at rank 1", exact=True).check()
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_role("alert")).to_contain_text("Not ranked yet: B, C, D.")
+    assert page.get_by_label("A at rank 1", exact=True).is_checked()
+    for letter, rank in (("B", 2), ("C", 2), ("D", 4)):
+        page.get_by_label(f"{letter} at rank {rank}", exact=True).check()
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator(".receipt")).to_contain_text("A > B = C > D")
+    context.close()
+    assert stored_ranks() == by_text(texts, A=1, B=2, C=2, D=3)
+
+
+def test_two_browsers_racing_for_one_item(
+    browser: Browser, live_server: str, browse_as: BrowseAs, labeler: Person, project: Project
+) -> None:
+    open_items(project)
+    with writing() as session:
+        token = accounts.start_session(session, make_person(session, project=project))
+    context = browser.new_context(base_url=live_server)
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    first, second = browse_as(labeler), context.new_page()
+    for page in (first, second):
+        page.evaluate("address => { location.assign(address) }", f"{live_server}/p/{project.slug}/desk")
+    for page in (first, second):
+        page.wait_for_selector("main h1")
+    headings = sorted(page.locator("main h1").inner_text() for page in (first, second))
+    context.close()
+    assert headings == ["Nothing is free for you just now", "Rank the completions"]
+
+
+def test_hostile_completions_are_shown_harmlessly(desk: Desk, project: Project) -> None:
+    """Scripts, images, links, right-to-left and zero-width marks, and 100 kB of one word."""
+    open_items(
+        project,
+        completions=2,
+        text="<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e\u200b",
+    )
+    open_items(project, completions=2, text="w" * 100_000)
+    page = desk()
+    assert page.title().startswith("Rank completions")
+    assert page.locator("article.completion img, article.completion script").count() == 0
+    box = page.locator("article.completion").first.bounding_box()
+    assert box
+    for key in ("a", "1", "b", "2", "Control+Enter"):
+        page.keyboard.press(key)
+    submitted(page)
+    page.wait_for_selector("#tiers .tier")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "one long word wraps"
+    long = page.locator("article.completion .text").first.bounding_box()
+    assert long
+    assert long["height"] <= 900 * 0.7 + 1
+    assert re.match(r"w{1000}", page.locator("article.completion .text").first.inner_text())
