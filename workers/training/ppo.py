@@ -12,7 +12,7 @@ policy's weights (the paper keeps one, at 0.992, without saying what moves it: h
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from workers.training.ppo_update import Trainee, new_trainee, update, warmup
 from workers.training.rollout import Decoding, stop_ids, uniform_numbers
 
 SHOWN_SAMPLES = 4
+ROWS_IN_FLIGHT = 64  # completions drawn side by side: reading a model's weights costs the same for one as for many
 
 Metrics = dict[str, float]
 
@@ -49,6 +50,7 @@ class Run:
     before: Look
     best: Metrics  # {} until a look was taken
     best_weights: dict[str, Tensor]  # {} unless the best are to be saved
+    metrics: Metrics = field(default_factory=dict)  # of the last iteration
     iteration: int = 0  # finished ones
 
 
@@ -83,21 +85,20 @@ def train(
         max_new_tokens=config.max_completion_tokens,
         eos_ids=stop_ids(networks.policy, tokenizer),
         temperature=config.temperature,
-        rows=max(config.micro_batch_size, 64),
+        rows=max(config.micro_batch_size, ROWS_IN_FLIGHT),
     )
     belongs_to = fingerprint(config, [*prompts, *texts])
     run = resume(config, trainee, checkpoints, belongs_to) or begin(config, trainee, data, decoding)
 
     # 3. One iteration after the other.
     total = config.episodes // config.batch_size
-    metrics: Metrics = {}
     for iteration in range(run.iteration, total):
         metrics, stopped_by_kl = iterate(config, trainee, data, run, decoding, iteration=iteration)
         now: Look | None = None
         if (iteration + 1) % config.evaluate_every == 0 or iteration + 1 == total or stopped_by_kl:
             now = take_look(config, trainee, data, run, decoding, iteration=iteration)
             metrics |= now.metrics | run.best
-        run.iteration = iteration + 1
+        run.iteration, run.metrics = iteration + 1, metrics
         due = run.iteration % config.checkpoint_every == 0 or run.iteration == total
         if due:
             save(run, trainee, checkpoints, belongs_to)
@@ -111,7 +112,7 @@ def train(
             return Outcome(finished=False, step=run.iteration, metrics=metrics)
 
     # 4. The chosen weights become the model.
-    metrics = {**run.before.as_before(), **metrics, **run.best}
+    metrics = {**run.before.as_before(), **run.metrics, **run.best}
     write_policy(config, trainee, run, data.tokenizer, out, base=policy, data=data, metrics=metrics)
     return Outcome(finished=True, step=run.iteration, metrics=metrics)
 
@@ -215,6 +216,7 @@ def save(run: Run, trainee: Trainee, checkpoints: Path, belongs_to: str) -> None
         "kl_coefficient": run.kl.coefficient,
         "optimizer_steps": trainee.steps,
         "best": run.best,
+        "metrics": {name: value for name, value in run.metrics.items() if name != "episodes_per_second"},
         "before": {"texts": run.before.texts, "rewards": run.before.rewards, "metrics": run.before.metrics},
     }
     groups = {"ema": trainee.ema, "best": run.best_weights}
@@ -247,6 +249,7 @@ def resume(config: PpoConfig, trainee: Trainee, checkpoints: Path, belongs_to: s
         before=Look(**checkpoint.extra["before"]),
         best=checkpoint.extra["best"],
         best_weights=groups.get("best", {}),
+        metrics=checkpoint.extra["metrics"],
         iteration=checkpoint.step,
     )
 

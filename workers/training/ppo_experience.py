@@ -1,6 +1,6 @@
 """One iteration's episodes: completions drawn from the policy, and every number that the update needs of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,70 +47,80 @@ def collect(
     kl_coefficient: float,
 ) -> Experience:
     """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn."""
-    device = networks.policy.device
+    # 1. Completions from the policy as it is now, at the rollout temperature, and their log-probabilities.
     with torch.no_grad(), autocast(config.precision):
-        # 1. Completions from the policy as it is now, at the rollout temperature, and their log-probabilities.
         drawn = [only for (only,) in draw_completions(networks.policy, prompts, uniforms, decoding=decoding)]
-        completions = [episode.tokens for episode in drawn]
-        mask = length_mask([len(tokens) for tokens in completions], device=device)  # (N, T)
 
-        # 2. Log-probabilities under the reference, values, and one score an episode.
-        def for_each_token(compute: Callable[[Rows], Tensor]) -> Tensor:
-            flat = torch.zeros(mask.shape, device=device)
-            for episodes in pieces:
-                flat[episodes] = scatter(compute(rows_of(episodes)), mask[episodes])
-            return flat
+    # 2. Log-probabilities under the reference, values, and one score an episode.
+    completions = [episode.tokens for episode in drawn]
+    mask = length_mask([len(tokens) for tokens in completions], device=networks.policy.device)  # (N, T)
+    logprobs = drawn_logprobs(drawn, mask)
+    measured = measure(networks, prompts, completions, mask, config=config)
+    if measured.logprobs is not None:
+        logprobs = measured.logprobs
 
-        def for_each_episode(compute: Callable[[Rows], Tensor]) -> Tensor:
-            scores = torch.zeros(len(prompts), device=device)
-            for episodes in pieces:
-                scores[episodes] = compute(rows_of(episodes))
-            return scores
-
-        def rows_of(episodes: list[int]) -> Rows:
-            return stack_rows([prompts[i] for i in episodes], [completions[i] for i in episodes], device=device)
-
-        pieces = micro_batches(by_length(prompts, completions), config.micro_batch_size)
-        logprobs = drawn_logprobs(drawn, mask)
-        if config.precision == "bf16":  # there a decoding step and a whole pass round differently
-            logprobs = for_each_token(lambda rows: networks.logprobs(rows, temperature=config.temperature))
-        ref_logprobs = for_each_token(lambda rows: networks.ref_logprobs(rows, temperature=config.temperature))
-        values = for_each_token(networks.values)
-        scores = for_each_episode(networks.scores)
-        watch_scores = for_each_episode(networks.watch_scores) if networks.watch else None
-
-        # 3. Rewards: -beta * KL at each token, the score at the last one, less the penalty for not having ended.
-        missing_eos = torch.tensor([not episode.ended for episode in drawn], device=device)
-        rewards = per_token_rewards(
-            scores,
-            KL_ESTIMATORS[config.kl_estimator](logprobs, ref_logprobs),
-            mask,
-            kl_coefficient=kl_coefficient,
-            missing_eos=missing_eos,
-            missing_eos_penalty=config.missing_eos_penalty,
-        )
-        if config.whiten_rewards:
-            rewards = whiten(rewards, mask, shift_mean=False)
-
-        # 4. Advantages and returns; the advantages whitened over all episodes of the iteration.
-        advantages, returns = estimate_advantages(
-            rewards, values, mask, discount=config.gamma, gae_lambda=config.gae_lambda
-        )
-        if config.whiten_advantages:
-            advantages = whiten(advantages, mask)
-    return Experience(
-        prompts=prompts,
-        completions=completions,
-        mask=mask,
-        logprobs=logprobs,
-        ref_logprobs=ref_logprobs,
-        values=values,
-        advantages=advantages,
-        returns=returns,
-        scores=scores,
-        watch_scores=watch_scores,
+    # 3. Rewards: -beta * KL at each token, the score at the last one, less the penalty for not having ended.
+    missing_eos = torch.tensor([not episode.ended for episode in drawn], device=mask.device)
+    rewards = per_token_rewards(
+        measured.scores,
+        KL_ESTIMATORS[config.kl_estimator](logprobs, measured.ref_logprobs),
+        mask,
+        kl_coefficient=kl_coefficient,
         missing_eos=missing_eos,
+        missing_eos_penalty=config.missing_eos_penalty,
     )
+    if config.whiten_rewards:
+        rewards = whiten(rewards, mask, shift_mean=False)
+
+    # 4. Advantages and returns; the advantages whitened over all episodes of the iteration.
+    advantages, returns = estimate_advantages(
+        rewards, measured.values, mask, discount=config.gamma, gae_lambda=config.gae_lambda
+    )
+    if config.whiten_advantages:
+        advantages = whiten(advantages, mask)
+    return Experience(
+        prompts, completions, mask, logprobs, measured.ref_logprobs, measured.values, advantages, returns,
+        measured.scores, measured.watch_scores, missing_eos,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Measured:
+    """What the networks say of the episodes: (N, T) for tokens, (N,) for scores."""
+
+    logprobs: Tensor | None  # None: those noted while drawing are exact
+    ref_logprobs: Tensor
+    values: Tensor
+    scores: Tensor
+    watch_scores: Tensor | None
+
+
+@torch.no_grad()
+def measure(
+    networks: Networks, prompts: list[list[int]], completions: list[list[int]], mask: Tensor, *, config: PpoConfig
+) -> Measured:
+    tokens, scores = torch.zeros(mask.shape, device=mask.device), torch.zeros(len(mask), device=mask.device)
+    rounds = config.precision == "bf16"  # there a decoding step and a whole pass round differently
+    measured = Measured(
+        logprobs=tokens.clone() if rounds else None,
+        ref_logprobs=tokens.clone(),
+        values=tokens,
+        scores=scores,
+        watch_scores=scores.clone() if networks.watch else None,
+    )
+    for piece in micro_batches(by_length(prompts, completions), config.micro_batch_size):
+        rows = stack_rows([prompts[i] for i in piece], [completions[i] for i in piece], device=mask.device)
+        with autocast(config.precision):
+            ref_logprobs = networks.ref_logprobs(rows, temperature=config.temperature)
+            measured.ref_logprobs[piece] = scatter(ref_logprobs, mask[piece])
+            measured.values[piece] = scatter(networks.values(rows), mask[piece])
+            measured.scores[piece] = networks.scores(rows)
+            if measured.watch_scores is not None:
+                measured.watch_scores[piece] = networks.watch_scores(rows)
+            if measured.logprobs is not None:
+                logprobs = networks.logprobs(rows, temperature=config.temperature)
+                measured.logprobs[piece] = scatter(logprobs, mask[piece])
+    return measured
 
 
 def by_length(prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> list[int]:

@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, CacheLayerMixin
 
 IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
+CPU_CACHE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,14 +158,15 @@ class Batch:
 
     def _open(self) -> None:
         """Set aside as many rows as may be in flight, each with room for the longest prompt and completion."""
-        rows = min(self.decoding.rows, len(self.waiting) * self.copies) // self.copies * self.copies or self.copies
-        device, longest = self.model.device, max(len(prompt) for prompt in self.prompts)
+        device = self.model.device
+        self.columns = max(len(prompt) for prompt in self.prompts) + self.decoding.max_new_tokens
+        rows = min(self.decoding.rows, len(self.waiting) * self.copies, rows_that_fit(self.model, self.columns))
+        rows = max(1, rows // self.copies) * self.copies
         self.tokens = torch.zeros(rows, dtype=torch.long, device=device)
         self.drawn_tokens = torch.zeros(rows, dtype=torch.long, device=device)
         self.chances = torch.zeros(rows, self.uniforms.shape[2], device=device)
         self.cursor = Cursor(torch.arange(rows, device=device), torch.zeros_like(self.tokens), 0)
         self.owner = [None] * rows
-        self.columns = longest + self.decoding.max_new_tokens
         self._read_prompts(list(range(rows)))
 
     def _read_prompts(self, idle: list[int]) -> None:
@@ -201,6 +203,16 @@ class Batch:
         self.cursor.positions = self.cursor.positions[kept]
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[kept], layer.values[kept]
+
+
+def rows_that_fit(model: PreTrainedModel, columns: int) -> int:
+    """How many rows' keys and values fit: into a quarter of what a GPU has free, into 1 GiB on a CPU."""
+    config = model.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    a_row = 2 * config.num_hidden_layers * heads * width * columns * model.dtype.itemsize
+    memory = torch.cuda.mem_get_info()[0] // 4 if model.device.type == "cuda" else CPU_CACHE_BYTES
+    return memory // a_row
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
