@@ -68,9 +68,9 @@ class Installation:
         self._reader.start()
         self.wait_for(self.is_up, what="the pages", seconds=60)
 
-    def stop(self) -> None:
-        """Ctrl-C, and wait for the end; once more does nothing."""
-        self.process.send_signal(signal.SIGINT)
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Ctrl-C, or another signal, and wait for the end; once more does nothing."""
+        self.process.send_signal(number)
         try:
             self.process.wait(40)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,10 +30,10 @@ class Labelers:
     def __init__(self, here: Installation, loop: Loop, count: int) -> None:
         self.here, self.slug = here, loop.slug
         self.acknowledged: dict[str, dict[str, int]] = {}  # assignment: rank by letter
-        self.refused: list[str] = []
+        self.unanswered = 0  # requests that were sent again because no answer came
         self._tokens = self._enlist(loop, count)
         self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._news = threading.Condition()
 
     def _enlist(self, loop: Loop, count: int) -> list[str]:
         with writing(loop.engine) as session:
@@ -55,13 +56,17 @@ class Labelers:
         for each in self._work:
             each.result(180)
 
-    def wait_for(self, count: int) -> None:
-        """Until so many submissions are acknowledged."""
-        self.here.wait_for(lambda: len(self.acknowledged) >= count or self._has_failed(), what=f"{count} submissions")
-        assert len(self.acknowledged) >= count, [each.exception() for each in self._work if each.done()]
+    def wait_for_next(self) -> float:
+        """Until one more submission is acknowledged; the seconds that took."""
+        began = time.monotonic()
+        with self._news:
+            count = len(self.acknowledged)
+            self._news.wait_for(lambda: len(self.acknowledged) > count or self._has_ended(), timeout=60)
+            assert len(self.acknowledged) > count, [each.exception() for each in self._work if each.done()]
+        return time.monotonic() - began
 
-    def _has_failed(self) -> bool:
-        return any(each.done() and each.exception() for each in self._work)
+    def _has_ended(self) -> bool:
+        return any(each.done() for each in self._work)
 
     def acknowledged_in(self, loop: Loop, run: Run) -> int:
         """How many of the acknowledged submissions are of the run's batch."""
@@ -87,9 +92,10 @@ class Labelers:
         ranks = dict(zip(letters, chance.sample(range(1, len(letters) + 1), len(letters)), strict=True))
         body = {"submission_key": assignment["submission_key"], "ranks": ranks}
         stored = self._send(client, "POST", address, json=body)
-        with self._lock:
+        with self._news:
             assert assignment["id"] not in self.acknowledged, "the desk handed out what was submitted before"
             self.acknowledged[assignment["id"]] = ranks
+            self._news.notify_all()
         if chance.random() < 1 / 3:
             assert self._send(client, "POST", address, json=body) == stored, "sent again, it was stored differently"
 
@@ -99,6 +105,7 @@ class Labelers:
             try:
                 answer = client.request(method, path, **content)
             except httpx.TransportError:
+                self.unanswered += 1
                 self._stop.wait(0.25)
                 continue
             assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text[:500]}"

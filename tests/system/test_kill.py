@@ -4,8 +4,6 @@ import time
 
 import pytest
 
-from app.core import embedded_redis
-from app.core.config import Settings
 from app.runs.models import RunState
 from tests.system.world import KILLED_AT, World
 

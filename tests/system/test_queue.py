@@ -1,0 +1,24 @@
+"""The queue is only nudges: emptied, it is filled again from the rows."""
+
+import pytest
+from redis import Redis
+
+from app.core.embedded_redis import short_socket
+from app.runs.models import RunState
+from tests.system.world import KILLED_AT, World
+
+pytestmark = pytest.mark.train
+
+
+def test_a_queued_run_whose_message_is_lost_runs_all_the_same(world: World) -> None:
+    expected = world.left_by(world.undisturbed("sampling").id)
+    first = world.start("sft")
+    world.loop.wait_for_step(first, KILLED_AT["sft"])
+    second = world.start("sampling")
+    with Redis(unix_socket_path=str(short_socket(world.here.folder / "redis.sock"))) as redis:
+        assert redis.llen("touchstone") == 1, "the second run's message does not wait in the queue"
+        redis.flushall()
+    assert world.loop.run_row(first).state == RunState.running
+    world.loop.wait(first, seconds=120)
+    world.loop.wait(second, seconds=120)
+    assert world.left_by(second) == expected
