@@ -142,6 +142,17 @@ def test_23_micro_batches_change_no_gradient(networks: Networks, micro: int) -> 
     assert numbers == pytest.approx(whole_numbers, abs=1e-5)
 
 
+def test_23_a_minibatchs_losses_are_means_over_its_own_tokens(networks: Networks) -> None:
+    config = ppo_config(micro_batch_size=2)
+    experience = play(networks, config)
+    some = [6, 0, 3]
+    numbers = accumulate_gradients(networks, experience, some, [], config=config)
+    advantages, mask = experience.advantages[some], experience.mask[some]
+    errors = (experience.values - experience.returns)[some][mask] ** 2
+    assert numbers["policy_loss"] == pytest.approx(-float(advantages[mask].mean()), abs=1e-5)
+    assert numbers["value_loss"] == pytest.approx(float(errors.mean()) / 2, rel=1e-4)
+
+
 @pytest.mark.parametrize(("inner_epochs", "minibatch", "micro"), [(1, 8, 1), (2, 4, 3), (3, 2, 2)])
 def test_23_exactly_epochs_times_minibatches_steps(
     networks: Networks, inner_epochs: int, minibatch: int, micro: int
