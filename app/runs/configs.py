@@ -211,7 +211,7 @@ _SMALL_LENGTHS = {"max_prompt_tokens": 384, "max_completion_tokens": 192}
 # The paper's text gradient is weighed against a policy gradient at a model that has converged on its pretraining
 # text. A model of a few million parameters has not, its text gradient is far larger, and 27.8 would be pretraining.
 _TINY: dict[RunKind, dict[str, Any]] = {
-    RunKind.sft: {"epochs": 4, "learning_rate": 5e-4, "batch_size": 16, "micro_batch_size": 16, "dropout": 0.1},
+    RunKind.sft: {"epochs": 4, "learning_rate": 1e-3, "batch_size": 16, "micro_batch_size": 16, "dropout": 0.1},
     RunKind.reward_model: {"learning_rate": 2e-4, "batch_size": 16, "micro_batch_size": 8},
     RunKind.ppo: {
         "episodes": 1920, "batch_size": 48, "minibatch_size": 24, "micro_batch_size": 24, "inner_epochs": 2,
