@@ -24,7 +24,7 @@ from app.projects.models import Project
 from app.prompts.models import Prompt
 
 # Enough to say "much is left" without counting a million rows for every page.
-MOST_COUNTED = 200
+MOST_COUNTED = 100
 _shuffler = random.SystemRandom()
 
 
@@ -129,7 +129,7 @@ def _take_place(session: Session, person: Person, project: Project) -> uuid.UUID
         for batch_id in batches:
             free = (
                 select(Item.id)
-                .where(Item.batch_id == batch_id, item_is_for(person))
+                .where(Item.batch_id == batch_id, item_is_free_for(person), has_no_completion_of(person))
                 .order_by(Item.position)
                 .limit(1)
                 .with_for_update(skip_locked=skip_locked, of=Item)
@@ -159,16 +159,21 @@ def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
     return and_(Batch.project_id == project.id, Batch.state == BatchState.open, for_group, for_state)
 
 
-def item_is_for(person: Person) -> ColumnElement[bool]:
-    """Items with a free place that this person neither had before nor wrote a completion of."""
+def item_is_free_for(person: Person) -> ColumnElement[bool]:
+    """Items with a free place that this person did not have before."""
     had = exists().where(Assignment.item_id == Item.id, Assignment.person_id == person.id)
+    is_retired = exists().where(Prompt.id == Item.prompt_id, Prompt.is_retired)
+    return and_(Item.taken < Item.wanted, ~had, ~is_retired)
+
+
+def has_no_completion_of(person: Person) -> ColumnElement[bool]:
+    """Items of whose completions this person wrote none."""
     own = exists().where(
         ItemCompletion.item_id == Item.id,
         Completion.id == ItemCompletion.completion_id,
         Completion.person_id == person.id,
     )
-    is_retired = exists().where(Prompt.id == Item.prompt_id, Prompt.is_retired)
-    return and_(Item.taken < Item.wanted, ~had, ~own, ~is_retired)
+    return ~own
 
 
 def _shuffled(session: Session, item_id: uuid.UUID) -> list[str]:
@@ -180,11 +185,12 @@ def _shuffled(session: Session, item_id: uuid.UUID) -> list[str]:
 
 
 def count_left(session: Session, person: Person, project: Project) -> int:
-    """How many items this person could still get, counted up to MOST_COUNTED."""
+    """How many items this person could still get, up to MOST_COUNTED. The few with a completion of their own count too:
+    looking for those costs more than all the rest of the page."""
     left = (
         select(Item.id)
         .join(Batch, Batch.id == Item.batch_id)
-        .where(batch_is_for(person, project), item_is_for(person))
+        .where(batch_is_for(person, project), item_is_free_for(person))
         .limit(MOST_COUNTED)
     )
     return session.scalar(select(func.count()).select_from(left.subquery())) or 0

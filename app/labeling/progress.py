@@ -34,11 +34,17 @@ class BatchProgress:
 
 @dataclass(frozen=True, slots=True)
 class DeskState:
-    """What a labeler is told about the work: how much there is, or why there is none."""
+    """What a labeler is told about the work."""
 
     left: int
     submitted_today: int
     submitted_ever: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyDesk:
+    """Why there is nothing for a labeler now."""
+
     held_by_others: int
     paused_batches: int
     other_batches: int  # open, but for other people than this one
@@ -100,10 +106,11 @@ def desk_state(session: Session, person: Person, project: Project) -> DeskState:
         .where(Batch.project_id == project.id)
     )
     ever, since_midnight = session.execute(mine).one()
-    return DeskState(
-        left=count_left(session, person, project),
-        submitted_today=since_midnight,
-        submitted_ever=ever,
+    return DeskState(count_left(session, person, project), since_midnight, ever)
+
+
+def why_empty(session: Session, person: Person, project: Project) -> EmptyDesk:
+    return EmptyDesk(
         held_by_others=places_held_by_others(session, person, project),
         paused_batches=_count_batches(session, project, Batch.state == BatchState.paused),
         other_batches=_count_batches(session, project, Batch.state == BatchState.open, ~batch_is_for(person, project)),

@@ -17,7 +17,7 @@ from app.labeling.bench import Bench, open_bench, own_assignment, receipt
 from app.labeling.forms import checked, sent_form, typed_in
 from app.labeling.leases import lease_next
 from app.labeling.models import AssignmentState
-from app.labeling.progress import desk_state
+from app.labeling.progress import desk_state, why_empty
 from app.labeling.schemas import Skip, Submission
 from app.labeling.submissions import skip, submit
 from app.projects.deps import CurrentProject
@@ -35,8 +35,9 @@ def desk(request: Request, person: SignedIn, project: CurrentProject, after: uui
         state = desk_state(session, person, project)
         before = receipt(session, own_assignment(session, person, after)) if after else None
         bench = open_bench(session, person, assignment.id) if assignment else None
+        empty = why_empty(session, person, project) if bench is None else None
     if bench is None:
-        return render(request, "labeling/desk_empty.html", state=state, before=before)
+        return render(request, "labeling/desk_empty.html", state=state, empty=empty, before=before)
     return _bench_page(request, bench, state=state, before=before)
 
 

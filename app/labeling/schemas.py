@@ -125,7 +125,7 @@ class AssignmentRead(BaseModel):
 
 class DeskRead(BaseModel):
     assignment: AssignmentRead | None
-    remaining: int  # counted up to 200
+    remaining: int  # counted up to 100
 
 
 class ReceiptRead(BaseModel):

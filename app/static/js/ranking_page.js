@@ -10,10 +10,10 @@ const undoButton = document.getElementById("undo");
 const board = new RankingBoard(form);
 const articles = new Map([...form.querySelectorAll("article[data-letter]")].map((article) => [article.dataset.letter, article]));
 let current = board.letters[0];
-let before = board.read();
 const history = [];
 const bar = new OrderBar(board, { onPick: (letter) => go(letter), current: () => current });
 const { button } = openBench({ read: () => board.read(), write: (draft) => board.write(draft) });
+let before = board.read();
 
 function frame(letter) {
   current = letter;
