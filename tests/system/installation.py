@@ -149,9 +149,11 @@ class Installation:
         assert found is not None, f"no {name} is running"
         return found
 
-    def kill(self, name: str) -> None:
-        """SIGKILL to one child, as the kernel does when memory runs out."""
-        self.wait_for(lambda: self.find(name), what=f"a {name} to kill")
-        process = self.child(name)
-        process.kill()
-        psutil.wait_procs([process], timeout=10)
+    def kill(self, *names: str) -> None:
+        """SIGKILL to children, as the kernel does when memory runs out; several at the same moment."""
+        for name in names:
+            self.wait_for(lambda name=name: self.find(name), what=f"a {name} to kill")
+        processes = [self.child(name) for name in names]
+        for process in processes:
+            process.kill()
+        psutil.wait_procs(processes, timeout=10)

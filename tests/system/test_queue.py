@@ -22,3 +22,16 @@ def test_a_queued_run_whose_message_is_lost_runs_all_the_same(world: World) -> N
     world.loop.wait(first, seconds=120)
     world.loop.wait(second, seconds=120)
     assert world.left_by(second) == expected
+
+
+@pytest.mark.prove
+def test_a_run_made_while_redis_does_not_answer_waits_for_it(world: World) -> None:
+    expected = world.left_by(world.undisturbed("sampling").id)
+    redis = world.here.child("redis")
+    redis.suspend()
+    try:
+        run_id = world.start("sampling")
+    finally:
+        redis.resume()
+    world.loop.wait(run_id, seconds=120)
+    assert world.left_by(run_id) == expected
