@@ -31,8 +31,11 @@ def default_config(kind: RunKind, model: Model | None) -> RunConfig:
 
 
 def offered_config(session: Session, project: Project, kind: RunKind, model: Model | None) -> RunConfig:
-    """What the form offers: the defaults, and plain PPO where the project has no plain text to mix in."""
+    """What the form offers: the defaults, plain PPO where there is no plain text to mix in, the round's own target."""
     config = default_config(kind, model)
+    if isinstance(config, SamplingPlan):
+        wanted = projects.current_round(session, project).targets.get("rankings", config.prompts)
+        return config.model_copy(update={"prompts": wanted})
     if isinstance(config, PpoConfig) and not inputs.has_plain_text(session, project):
         return config.model_copy(update={"ptx_coefficient": 0.0})
     return config

@@ -100,6 +100,11 @@ def finite(values: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
+def storable(text: str) -> str:
+    """A model's text as PostgreSQL takes it: byte-level models may write the one character it has no place for."""
+    return text.replace("\x00", "�")
+
+
 def record_step(
     session: Session,
     run_id: uuid.UUID,
@@ -125,11 +130,18 @@ def record_step(
 
 def _replace_samples(session: Session, run_id: uuid.UUID, step: int, samples: Sequence[Written]) -> None:
     session.execute(delete(RunSample).where(RunSample.run_id == run_id, RunSample.step == step))
-    session.add_all(
-        RunSample(run_id=run_id, step=step, prompt=s.prompt, before=s.before, after=s.after,
-                  reward_before=s.reward_before, reward_after=s.reward_after)
-        for s in samples
-    )  # fmt: skip
+    for each in samples:
+        session.add(
+            RunSample(
+                run_id=run_id,
+                step=step,
+                prompt=storable(each.prompt),
+                before=storable(each.before),
+                after=storable(each.after),
+                reward_before=each.reward_before,
+                reward_after=each.reward_after,
+            )
+        )
 
 
 def set_note(session: Session, run_id: uuid.UUID, *, claim: str, note: str) -> None:

@@ -1,6 +1,7 @@
 """One run from its claim to its end: claimed, its kind's job called, its end written in words."""
 
 import errno
+import gc
 import logging
 import uuid
 from collections.abc import Callable
@@ -42,6 +43,15 @@ def work_on(run_id: uuid.UUID, pulse: Pulse) -> None:
             logger.warning("run %s was taken over by another worker", run_id)
         except Exception as error:  # the edge of a job: whatever broke, the run must say so
             _fail(run, error)
+        finally:
+            _free_memory()
+
+
+def _free_memory() -> None:
+    """What a run leaves behind is not the next one's to pay for."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _work(claimed: Claimed) -> None:

@@ -78,6 +78,14 @@ def _store(
 
 def _row(run_id: uuid.UUID, model_id: uuid.UUID, plan: SamplingPlan, completion: SampledCompletion) -> Completion:
     settings = plan.model_dump(include={"temperature", "top_p", "max_completion_tokens", "seed"}, mode="json")
-    return Completion(prompt_id=uuid.UUID(completion.prompt_id), model_id=model_id, run_id=run_id,
-                      number=completion.index, settings=settings, text=completion.text, tokens=completion.tokens,
-                      finish_reason=completion.finish_reason, mean_logprob=completion.mean_logprob)  # fmt: skip
+    return Completion(
+        prompt_id=uuid.UUID(completion.prompt_id),
+        model_id=model_id,
+        run_id=run_id,
+        number=completion.index,
+        settings=settings,
+        text=service.storable(completion.text),
+        tokens=completion.tokens,
+        finish_reason=completion.finish_reason,
+        mean_logprob=completion.mean_logprob,
+    )

@@ -69,13 +69,13 @@ def test_only_queued_runs_are_claimed(session: Session, own_project: Project, st
 
 def test_a_step_is_kept_with_its_figures_and_samples(session: Session, own_project: Project) -> None:
     run = make_running(session, own_project)
-    sample = Written("A dog", "Once", "Once upon", 0.0, 1.5)
+    sample = Written("A dog", "Once\x00", "Once upon", 0.0, 1.5)  # PostgreSQL has no place for \\x00
     step = {"step": 3, "total": 10, "metrics": {"loss": 2.5, "kl": nan}, "samples": [sample], "checkpointed": True}
     to_stop = service.record_step(session, run.id, claim=_claim(run), **step)
     assert not to_stop
     assert (run.step, run.total_steps, run.checkpoint_step) == (3, 10, 3)
     assert session.get_one(RunMetric, (run.id, 3)).values == {"loss": 2.5, "kl": None}
-    assert session.scalars(select(RunSample.after)).all() == ["Once upon"]
+    assert session.execute(select(RunSample.before, RunSample.after)).all() == [("Once�", "Once upon")]
 
 
 def test_a_step_done_again_replaces_its_row(session: Session, own_project: Project) -> None:
