@@ -209,6 +209,19 @@ def test_best_so_far_is_the_highest_look_and_is_what_keep_best_saves(whole: tupl
     assert all(torch.equal(written[name], tensor) for name, tensor in best.items())
 
 
+def test_30_the_best_so_far_is_remembered(models: Path, tmp_path: Path) -> None:
+    run(models, tmp_path, Steps(stop_after=2), **EVERYTHING)
+    file = complete_checkpoints(tmp_path / "checkpoints")[-1] / "state.json"
+    state = json.loads(file.read_text())
+    state["extra"]["best"] = {"best_valid_reward": 1e9, "best_iteration": 1.0}  # as if no later look could be better
+    file.write_text(json.dumps(state))
+    outcome = run(models, tmp_path, **EVERYTHING)
+    assert outcome.metrics["best_iteration"] == 1
+    best = load_file(file.parent / "tensors-best.safetensors")
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(written[name], tensor) for name, tensor in best.items())
+
+
 def test_29_the_moving_average_is_what_is_saved(models: Path, tmp_path: Path) -> None:
     run(models, tmp_path, episodes=16)
     last = complete_checkpoints(tmp_path / "checkpoints")[-1]
