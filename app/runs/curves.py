@@ -76,6 +76,8 @@ def _help(key: str, config: RunConfig, first: float | None) -> str:
     if key == "kl" and isinstance(config, PpoConfig):
         stop = f" · stops at {config.kl_stop:g}" if config.kl_stop else ""
         return f"β {config.kl_coefficient:g}, {config.kl_controller}{stop}"
+    if first is None:
+        return ""
     if key == "length":
         return f"{number(first)} at first · limit {config.max_completion_tokens}"
     return f"{number(first)} at first"

@@ -94,7 +94,8 @@ def _demonstrations(turn: Turn, start: str, target: int) -> LoopStep:
         1, "Demonstrations", f"{target:,} written", _share(written, target),
         mark=Mark.done if is_done else Mark.live if turn.demonstration_labels.is_open else Mark.ready,
         chip="Done" if is_done else "Writing" if turn.demonstration_labels.is_open else "",
-        result=f"{written:,} written" if written else "none yet", link=Link(f"{start}/labeling", "Batches"),
+        result="" if written else "none yet",
+        link=Link(f"{start}/labeling", f"{written:,} written") if written else None,
         action=None if is_done or turn.demonstration_labels.is_open else Link(f"{start}/labeling/new", "Ask for some…"),
         is_urgent=not written,
     )  # fmt: skip
@@ -193,14 +194,13 @@ def _sampling(turn: Turn, start: str) -> LoopStep:
 
 def _labeling(number: int, name: str, needs: str, labels: Labels, start: str, *, waits: str) -> LoopStep:
     """Rankings and evaluations stand alike: judgments got of those wanted."""
-    batches = Link(f"{start}/labeling", "Batches")
     if not labels.wanted:
         return LoopStep(number, name, needs, 0.0, Mark.waiting, "", result=waits)
     is_done = labels.got >= labels.wanted
     chip = "Done" if is_done else "Labeling" if labels.is_open else "Paused"
     mark = Mark.done if is_done else Mark.live if labels.is_open else Mark.ready
     return LoopStep(number, name, needs, _share(labels.got, labels.wanted), mark, chip,
-                    result=f"{labels.got:,} of {labels.wanted:,} ranked", link=batches,
+                    link=Link(f"{start}/labeling", f"{labels.got:,} of {labels.wanted:,} ranked"),
                     action=None if is_done else Link(f"{start}/desk", "Rank…"))  # fmt: skip
 
 
@@ -228,7 +228,7 @@ def _ppo(turn: Turn, start: str) -> LoopStep:
 
 def _evaluation(turn: Turn, start: str) -> LoopStep:
     run = turn.newest_sampling("evaluation")
-    needs = "held-out prompts and labelers"
+    needs = "held-out prompts"
     if run is not None and run.state in (RunState.queued, RunState.running):
         return _on_its_way(run, start, 7, "Evaluation", needs)
     if turn.evaluation_labels.wanted:

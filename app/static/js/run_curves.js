@@ -7,6 +7,9 @@ const DASHES = [[], [5, 4], [], [2, 3], [6, 3]];
 const LOOKED_AT_FIRST = new Set(["Reward", "Accuracy", "KL from the start, nats", "Loss", "Completion length, tokens", "Ended by itself, share"]);
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 
+// A series of few values (one an epoch) is drawn with its points, or a single one could not be seen.
+const hasFewValues = (plot, index) => plot.data[index].reduce((count, value) => count + (value !== null), 0) <= 40;
+
 // A canvas knows no custom properties and no light-dark(): the browser resolves them on a real element.
 const colour = (name, of) => {
   const probe = of.appendChild(document.createElement("i"));
@@ -157,7 +160,7 @@ class RunCurves extends HTMLElement {
         width: points ? 0 : 2,
         dash: DASHES[i % DASHES.length],
         spanGaps: true,
-        points: points ? { show: true, size: 5, fill: colour(COLOURS[i % COLOURS.length], this) } : { show: this.steps.length < 3 },
+        points: points ? { show: true, size: 5, fill: colour(COLOURS[i % COLOURS.length], this) } : { show: hasFewValues, size: 5 },
         paths: points ? () => null : undefined,
         value: (_, value) => short(value),
       }))],
