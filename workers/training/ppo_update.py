@@ -75,8 +75,8 @@ def update(
     sums = Sums()
     for minibatch, examples in zip(minibatches, texts, strict=True):
         numbers = accumulate_gradients(trainee.networks, experience, minibatch, examples, config=config)
-        step_both(trainee, numbers, config=config, lr_factor=lr_factor)
-        sums.add(**numbers)
+        norms = step_both(trainee, numbers, config=config, lr_factor=lr_factor)
+        sums.add(**numbers, **norms)
     return sums.over(len(minibatches))
 
 
@@ -158,15 +158,16 @@ def text_nll(policy: nn.Module, texts: Sequence[list[int]]) -> Tensor:
     return -token_logprobs(head, flat, ids[:, 1:][predicts].to(policy.device)).sum()
 
 
-def step_both(trainee: Trainee, numbers: dict[str, float], *, config: PpoConfig, lr_factor: float) -> None:
-    """One optimizer step of each network, and the moving average after it; what is not a number is refused."""
+def step_both(trainee: Trainee, numbers: dict[str, float], *, config: PpoConfig, lr_factor: float) -> dict[str, float]:
+    """One optimizer step of each network, and the moving average after it; the gradients' lengths before clipping."""
     loss = numbers["policy_loss"] + numbers["value_loss"] + numbers.get("ptx_loss", 0.0)
     trainee.steps += 1
-    for optimizer, learning_rate in (
-        (trainee.policy_optimizer, config.learning_rate),
-        (trainee.value_optimizer, config.value_learning_rate),
+    norms: dict[str, float] = {}
+    for name, optimizer, learning_rate in (
+        ("policy", trainee.policy_optimizer, config.learning_rate),
+        ("value", trainee.value_optimizer, config.value_learning_rate),
     ):
-        take_step(
+        norms[f"{name}_grad_norm"] = take_step(
             optimizer,
             learning_rate=learning_rate * lr_factor,
             max_grad_norm=config.max_grad_norm,
@@ -177,3 +178,4 @@ def step_both(trainee: Trainee, numbers: dict[str, float], *, config: PpoConfig,
         current = trainable(trainee.networks.policy)
         for name, average in trainee.ema.items():
             average.lerp_(current[name], 1.0 - config.ema)
+    return norms
