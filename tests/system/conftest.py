@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,12 @@ def world(here: Installation, tmp_path_factory: pytest.TempPathFactory) -> "Iter
     world = make_world(here, tmp_path_factory.mktemp("base"))
     yield world
     world.close()
+
+
+@pytest.fixture
+def world_on_postgresql(postgres_url: str, tmp_path: Path) -> "Iterator[World]":
+    """The same on a PostgreSQL of its own."""
+    with Installation(tmp_path / "var", free_port(), TOUCHSTONE_DATABASE_URL=postgres_url) as here:
+        world = make_world(here, tmp_path)
+        yield world
+        world.close()

@@ -15,6 +15,8 @@ from typing import Self
 import httpx
 import psutil
 
+from app.core import embedded_redis
+
 PASSWORD = "three red boats"
 _LINK = re.compile(r"(http://\S+)(/welcome/\S+)")
 # A word at whose end each child is known.
@@ -32,6 +34,7 @@ class Installation:
     def __init__(self, folder: Path, port: int, **settings: str) -> None:
         self.folder, self.port = folder, port
         self.address = f"http://127.0.0.1:{port}"
+        self.database = settings.get("TOUCHSTONE_DATABASE_URL", f"sqlite:///{folder / 'touchstone.db'}")
         self.said: list[str] = []
         self.environment = {
             **os.environ,
@@ -148,6 +151,14 @@ class Installation:
         found = self.find(name)
         assert found is not None, f"no {name} is running"
         return found
+
+    def is_back(self, name: str) -> bool:
+        """Whether a child that was killed does its work again, as far as that can be seen from outside."""
+        if name == "web":
+            return self.is_up()
+        if name == "redis":
+            return embedded_redis.answers(embedded_redis.short_socket(self.folder / "redis.sock"))
+        return self.find(name) is not None
 
     def kill(self, *names: str) -> None:
         """SIGKILL to children, as the kernel does when memory runs out; several at the same moment."""

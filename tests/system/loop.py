@@ -25,7 +25,7 @@ class Loop:
 
     def __init__(self, here: Installation, admin: httpx.Client, slug: str = "starter") -> None:
         self.here, self.admin, self.slug = here, admin, slug
-        self.engine: Engine = make_engine(f"sqlite:///{here.folder / 'touchstone.db'}")
+        self.engine: Engine = make_engine(here.database)
 
     def start(self, kind: str, **changes: object) -> uuid.UUID:
         """Make a run from the form's suggestions and `changes`; `part_x` stands for the part x."""

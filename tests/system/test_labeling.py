@@ -31,6 +31,15 @@ ORDINARY = ("web", "redis", "web", "worker", "web")
     ],
 )
 def test_what_is_acknowledged_is_stored_once(world: World, victims: tuple[str, ...]) -> None:
+    label_under_fire(world, victims)
+
+
+@pytest.mark.prove
+def test_what_is_acknowledged_is_stored_once_on_postgresql(world_on_postgresql: World) -> None:
+    label_under_fire(world_on_postgresql, ORDINARY)
+
+
+def label_under_fire(world: World, victims: tuple[str, ...]) -> None:
     sampled = world.loop.wait(world.start("sampling"))
     with Labelers(world.here, world.loop, LABELERS) as labelers:
         labelers.wait_for_next()

@@ -87,6 +87,10 @@ class World:
         assert labelers.acknowledged_in(self.loop, run) == 36
 
     def left_by(self, run_id: uuid.UUID) -> Left:
+        scraps = [self.here.folder / "artefacts" / kind / str(run_id) for kind in ("checkpoints", "unfinished")]
+        self.here.wait_for(
+            lambda: not any(each.exists() for each in scraps), what="the run's scraps to be cleared away"
+        )
         with reading(self.loop.engine) as session:
             steps = session.scalars(select(RunMetric).where(RunMetric.run_id == run_id).order_by(RunMetric.step))
             written = session.scalars(select(Completion).where(Completion.run_id == run_id))
