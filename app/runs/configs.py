@@ -216,7 +216,7 @@ _TINY: dict[RunKind, dict[str, Any]] = {
     RunKind.ppo: {
         "episodes": 1920, "batch_size": 48, "minibatch_size": 24, "micro_batch_size": 24, "inner_epochs": 2,
         "learning_rate": 3e-5, "value_learning_rate": 1e-4, "warmup_iterations": 2, "kl_coefficient": 0.05,
-        "ptx_coefficient": 1.0, "ptx_ratio": 1, "ptx_tokens": 128, "ema": 0.9,
+        "ptx_coefficient": 0.1, "ptx_ratio": 1, "ptx_tokens": 128, "ema": 0.9,
         "checkpoint_every": 5, "evaluate_every": 10,
     },
     RunKind.sampling: {},

@@ -51,7 +51,7 @@ def run(page: Page, kind: str, fields: dict[str, str]) -> None:
     page.goto(f"/p/starter/runs/new/{kind}")
     set_fields(page, fields)
     page.get_by_role("button", name="Start the run").click()
-    expect(page.locator("main .chip", has_text="Done")).to_be_visible(timeout=4 * MINUTES)
+    expect(page.locator("main .chip", has_text="Done")).to_be_visible(timeout=8 * MINUTES)
 
 
 def option(page: Page, label: str, text: str) -> None:
@@ -144,7 +144,7 @@ def test_people_make_a_better_model_and_back(browser: Browser, here: Installatio
 
     # 3. Two rankings by keyboard, ties among them; the rest by simulated labelers.
     for _ in range(2):
-        assert rank_by_keyboard(labeler).endswith("B > A = D > C")
+        assert "B > A = D > C" in rank_by_keyboard(labeler)
     assert "simulated labelers" in here.touchstone("simulate", "--labelers", "3", "--rankings", "10")
 
     # 4. The reward model, then PPO-ptx against it.

@@ -105,7 +105,7 @@ def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:
 
     # 1. SFT on the starter's demonstrations.
     sft = loop.model_of(run := loop.run("sft", part_base=base.id))
-    table.add("SFT", f"{run.result.get('valid_loss', float('nan')):.3f} validation loss a token")
+    table.add("SFT", f"{run.result['best_valid_loss']:.3f} validation loss a token")
 
     # 2. Rankings of its completions; then, for a second judge, rankings of other completions by the next round.
     judges: list[Model] = []
