@@ -140,6 +140,7 @@ def iterate(
         config=config,
         decoding=decoding,
         kl_coefficient=run.kl.coefficient,
+        eos_id=data.tokenizer.eos_token_id,
     )
     metrics = experience_metrics(experience)
     metrics |= {"kl_coefficient": run.kl.coefficient, "episodes": float((iteration + 1) * config.batch_size)}

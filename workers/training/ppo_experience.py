@@ -45,6 +45,7 @@ def collect(
     config: PpoConfig,
     decoding: Decoding,
     kl_coefficient: float,
+    eos_id: int,
 ) -> Experience:
     """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn."""
     # 1. Completions from the policy as it is now, at the rollout temperature, and their log-probabilities.
@@ -55,7 +56,8 @@ def collect(
     completions = [episode.tokens for episode in drawn]
     mask = length_mask([len(tokens) for tokens in completions], device=networks.policy.device)  # (N, T)
     logprobs = drawn_logprobs(drawn, mask)
-    measured = measure(networks, prompts, completions, mask, config=config)
+    judged = [as_judged(episode, eos_id) for episode in drawn]
+    measured = measure(networks, prompts, completions, judged, mask, config=config)
     if measured.logprobs is not None:
         logprobs = measured.logprobs
 
@@ -97,8 +99,15 @@ class Measured:
 
 @torch.no_grad()
 def measure(
-    networks: Networks, prompts: list[list[int]], completions: list[list[int]], mask: Tensor, *, config: PpoConfig
+    networks: Networks,
+    prompts: list[list[int]],
+    completions: list[list[int]],
+    judged: list[list[int]],
+    mask: Tensor,
+    *,
+    config: PpoConfig,
 ) -> Measured:
+    """`judged` are the completions as the reward model reads them."""
     tokens, scores = torch.zeros(mask.shape, device=mask.device), torch.zeros(len(mask), device=mask.device)
     rounds = config.precision == "bf16"  # there a decoding step and a whole pass round differently
     measured = Measured(
@@ -114,13 +123,22 @@ def measure(
             ref_logprobs = networks.ref_logprobs(rows, temperature=config.temperature)
             measured.ref_logprobs[piece] = scatter(ref_logprobs, mask[piece])
             measured.values[piece] = scatter(networks.values(rows), mask[piece])
-            measured.scores[piece] = networks.scores(rows)
+            whole = stack_rows([prompts[i] for i in piece], [judged[i] for i in piece], device=mask.device)
+            measured.scores[piece] = networks.scores(whole)
             if measured.watch_scores is not None:
-                measured.watch_scores[piece] = networks.watch_scores(rows)
+                measured.watch_scores[piece] = networks.watch_scores(whole)
             if measured.logprobs is not None:
                 logprobs = networks.logprobs(rows, temperature=config.temperature)
                 measured.logprobs[piece] = scatter(logprobs, mask[piece])
     return measured
+
+
+def as_judged(drawn: Drawn, eos_id: int) -> list[int]:
+    """A completion with the end token that reward models were trained on, also where it was cut off or ended otherwise.
+
+    A score read anywhere else is one that no ranking ever taught, and PPO finds completions for which it is high.
+    """
+    return [*(drawn.tokens[:-1] if drawn.ended else drawn.tokens), eos_id]
 
 
 def by_length(prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> list[int]:

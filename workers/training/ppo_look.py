@@ -9,6 +9,7 @@ from app.runs.configs import PpoConfig
 from workers.training.batching import decode_completion, micro_batches, text_window
 from workers.training.models import autocast
 from workers.training.ppo_data import Data
+from workers.training.ppo_experience import as_judged
 from workers.training.ppo_networks import Networks, stack_rows
 from workers.training.ppo_update import text_nll
 from workers.training.rollout import Decoding, draw_completions, uniform_numbers
@@ -38,7 +39,7 @@ def look(networks: Networks, data: Data, *, config: PpoConfig, decoding: Decodin
         rewards: list[float] = []
         watched: list[float] = []
         for piece in micro_batches(range(len(prompts)), config.micro_batch_size):
-            completions = [drawn[i].tokens for i in piece]
+            completions = [as_judged(drawn[i], data.tokenizer.eos_token_id) for i in piece]
             rows = stack_rows([prompts[i] for i in piece], completions, device=networks.policy.device)
             rewards += networks.scores(rows).tolist()
             watched += networks.watch_scores(rows).tolist() if networks.watch else []

@@ -66,8 +66,8 @@ class RowLayer(CacheLayerMixin):
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         at = self.cursor
-        self.keys[at.rows, :, at.positions] = key_states[:, :, 0]
-        self.values[at.rows, :, at.positions] = value_states[:, :, 0]
+        self.keys[at.rows, :, at.positions] = key_states[:, :, 0].to(self.keys.dtype)  # under autocast the two differ
+        self.values[at.rows, :, at.positions] = value_states[:, :, 0].to(self.values.dtype)
         return self.keys[:, :, : at.width], self.values[:, :, : at.width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -179,7 +179,7 @@ class Batch:
         self.model(input_ids=ids, past_key_values=read, use_cache=True, logits_to_keep=1)
         rows = torch.tensor(idle[: len(taken) * self.copies], device=self.model.device)
         if not self.layers:
-            self.layers = [self._empty_layer(layer.keys) for layer in read.layers]
+            self.layers = [self._empty_layer(layer.keys, layer.values) for layer in read.layers]
         for layer, new in zip(self.layers, read.layers, strict=True):
             layer.keys[rows, :, : ids.shape[1]] = new.keys.repeat_interleave(self.copies, dim=0)
             layer.values[rows, :, : ids.shape[1]] = new.values.repeat_interleave(self.copies, dim=0)
@@ -190,9 +190,9 @@ class Batch:
         self.tokens[rows], self.cursor.positions[rows], self.drawn_tokens[rows] = last[:, 0], last[:, 1], 0
         self.chances[rows] = self.uniforms[taken].flatten(0, 1)
 
-    def _empty_layer(self, like: Tensor) -> RowLayer:
-        shape = (len(self.owner), like.shape[1], self.columns, like.shape[3])
-        return RowLayer(like.new_zeros(shape), like.new_zeros(shape), self.cursor)
+    def _empty_layer(self, *like: Tensor) -> RowLayer:
+        keys, values = (s.new_zeros(len(self.owner), s.shape[1], self.columns, s.shape[3]) for s in like)
+        return RowLayer(keys, values, self.cursor)
 
     def _keep(self, rows: list[int]) -> None:
         """Drop all other rows; what they wrote is noted already."""

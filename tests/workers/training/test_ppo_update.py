@@ -8,6 +8,7 @@ import torch
 
 from app.runs.configs import PpoConfig
 from tests.workers.training.tiny_ppo import ppo_config, token_prompts, write_policy, write_reward_model
+from workers.training import ppo_experience, ppo_update
 from workers.training.adapters import lora_off
 from workers.training.checkpoints import trainable
 from workers.training.loop import TrainingFailed
@@ -38,7 +39,9 @@ def networks(folders: tuple[Path, Path]) -> Networks:
 def play(networks: Networks, config: PpoConfig, *, kl_coefficient: float = 0.1) -> Experience:
     decoding = Decoding(max_new_tokens=10, eos_ids=EOS_IDS, temperature=config.temperature)
     uniforms = uniform_numbers(5, "play", shape=(len(PROMPTS), 1, 10))
-    return collect(networks, PROMPTS, uniforms, config=config, decoding=decoding, kl_coefficient=kl_coefficient)
+    return collect(
+        networks, PROMPTS, uniforms, config=config, decoding=decoding, kl_coefficient=kl_coefficient, eos_id=0
+    )
 
 
 def gradients(network: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -76,6 +79,18 @@ def test_17_before_the_first_update_nothing_differs(networks: Networks, temperat
     )
 
 
+def test_17_in_bfloat16_too_the_first_ratio_is_one(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's arithmetic, here on the CPU: a decoding step rounds otherwise than a pass, so the pass is what counts."""
+    for module in (ppo_experience, ppo_update):
+        monkeypatch.setattr(module, "autocast", lambda _: torch.autocast("cpu", dtype=torch.bfloat16))
+    config = ppo_config(precision="bf16", minibatch_size=8, micro_batch_size=8)
+    experience = play(networks, config)
+    numbers = accumulate_gradients(networks, experience, range(8), TEXTS, config=config)
+    assert numbers["approx_kl"] == pytest.approx(0, abs=1e-7)
+    assert experience_metrics(experience)["kl"] == pytest.approx(0, abs=1e-4)
+    assert all(p.grad.dtype == torch.float32 for p in networks.policy.parameters())
+
+
 def test_16_dropout_is_off_in_every_network(folders: tuple[Path, Path]) -> None:
     for rank in (0, 2):
         networks = load_networks(*folders, watch=folders[1], lora_rank=rank)
@@ -99,17 +114,20 @@ def test_15_and_20_the_mask_ends_with_the_completion(networks: Networks) -> None
         assert not tokens[~experience.mask].any()
 
 
-def test_07_scores_and_values_are_those_of_each_conversation_alone(
+def test_07_and_08_scores_and_values_are_those_of_each_conversation_alone(
     networks: Networks, folders: tuple[Path, Path]
 ) -> None:
-    experience, judge = play(networks, ppo_config(micro_batch_size=3, minibatch_size=4)), load_reward_model(folders[1])
+    """The score is read at the end token the reward model was trained on, also where the completion was cut off."""
+    experience, judge = play(networks, ppo_config(micro_batch_size=3)), load_reward_model(folders[1])
+    assert experience.missing_eos.any()
     for i, (prompt, completion) in enumerate(zip(PROMPTS, experience.completions, strict=True)):
-        ids = torch.tensor([prompt + completion])
+        said = completion if experience.missing_eos[i] else completion[:-1]
+        whole, read = torch.tensor([[*prompt, *said, 0]]), torch.tensor([prompt + completion])
         with torch.no_grad():
-            per_token = judge.token_scores(ids, torch.ones_like(ids))[0]
-        assert float(experience.scores[i]) == pytest.approx(float(per_token[-1]), abs=1e-5)
-        before_each = per_token[len(prompt) - 1 : -1]
-        assert torch.allclose(experience.values[i, : len(completion)], before_each, atol=1e-5)
+            score = float(judge(whole, torch.ones_like(whole)))
+            values = judge.token_scores(read, torch.ones_like(read))[0, len(prompt) - 1 : -1]
+        assert float(experience.scores[i]) == pytest.approx(score, abs=1e-5)
+        assert torch.allclose(experience.values[i, : len(completion)], values, atol=1e-5)
 
 
 def test_18_returns_hold_the_score_less_the_kl_that_is_logged(networks: Networks) -> None:
@@ -233,16 +251,17 @@ def test_28_lora_off_is_the_reference_bit_for_bit(folders: tuple[Path, Path]) ->
     config = ppo_config(minibatch_size=4, learning_rate=1e-2, value_learning_rate=1e-2)
     trainee = new_trainee(networks, config=config)
     before = play(networks, config)
+    rows = stack_rows(PROMPTS, before.completions, device=torch.device("cpu"))
+    scores = networks.scores(rows)
     for _ in range(2):
         update(trainee, play(networks, config), [range(8)], [TEXTS] * 2, config=config, lr_factor=1)
-    rows = stack_rows(PROMPTS, before.completions, device=torch.device("cpu"))
     with torch.no_grad():
         with lora_off(networks.policy):
             off = networks.policy(rows.ids).logits
         on = networks.policy(rows.ids).logits
         assert torch.equal(off, base(rows.ids).logits)
     assert not torch.equal(on, off)
-    assert torch.allclose(networks.scores(rows), before.scores, atol=1e-5)
+    assert torch.allclose(networks.scores(rows), scores, atol=1e-5)
     assert not torch.allclose(networks.values(rows), before.values[before.mask], atol=1e-3)
     assert any("lora" in name and p.requires_grad for name, p in networks.policy.named_parameters())
     assert all("lora" in name for name in trainable(networks.policy))
