@@ -5,11 +5,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.core.db import reading
-from app.labeling.models import Assignment, AssignmentState, Batch, Item, Ranking, RankingPlace
+from app.core.db import reading, writing
+from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Item, Ranking, RankingPlace
 from app.runs.models import Run
 from tests.system.labelers import Labelers
 from tests.system.world import World
@@ -40,6 +40,7 @@ def test_what_is_acknowledged_is_stored_once_on_postgresql(world_on_postgresql: 
 
 
 def label_under_fire(world: World, victims: tuple[str, ...]) -> None:
+    close_batches(world)
     sampled = world.loop.wait(world.start("sampling"))
     with Labelers(world.here, world.loop, LABELERS) as labelers:
         labelers.wait_for_next()
@@ -52,6 +53,12 @@ def label_under_fire(world: World, victims: tuple[str, ...]) -> None:
     stored = read_batch(world, sampled)
     assert {str(each.id): stored.ranks[each.id] for each in stored.assignments} == labelers.acknowledged
     assert_places_add_up(stored)
+
+
+def close_batches(world: World) -> None:
+    """What other tests left to label is not handed out."""
+    with writing(world.loop.engine) as session:
+        session.execute(update(Batch).values(state=BatchState.closed))
 
 
 @dataclass

@@ -16,7 +16,7 @@ def test_a_queued_run_whose_message_is_lost_runs_all_the_same(world: World) -> N
     world.loop.wait_for_step(first, KILLED_AT["sft"])
     second = world.start("sampling")
     with Redis(unix_socket_path=str(short_socket(world.here.folder / "redis.sock"))) as redis:
-        assert redis.llen("touchstone") == 1, "the second run's message does not wait in the queue"
+        assert redis.llen("touchstone") >= 1, "the second run's message does not wait in the queue"
         redis.flushall()
     assert world.loop.run_row(first).state == RunState.running
     world.loop.wait(first, seconds=120)

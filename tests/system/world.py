@@ -26,12 +26,12 @@ from tests.workers.tiny import WORDS, save_base, tiny_config
 CONTEXT = 256
 LENGTHS = {"max_prompt_tokens": 60, "threads": 1, "seed": 7}
 TRAINING = LENGTHS | {"learning_rate": 1e-3, "checkpoint_every": 20, "max_completion_tokens": 60}
-# Steps enough that a kill lands in the middle: some 200 short ones, or 30 longer ones.
+# Steps enough that a kill lands in the middle: some 150 short ones, or 20 longer ones.
 SETTINGS: dict[str, dict[str, object]] = {
-    "sft": TRAINING | {"batch_size": 1, "micro_batch_size": 1, "epochs": 8, "dropout": 0.1},
-    "reward_model": TRAINING | {"batch_size": 1, "micro_batch_size": 1, "epochs": 8, "max_completion_tokens": 150},
+    "sft": TRAINING | {"batch_size": 1, "micro_batch_size": 1, "epochs": 6, "dropout": 0.1},
+    "reward_model": TRAINING | {"batch_size": 1, "micro_batch_size": 1, "epochs": 6, "max_completion_tokens": 150},
     "ppo": TRAINING
-    | {"batch_size": 8, "minibatch_size": 8, "micro_batch_size": 8, "episodes": 240, "ptx_tokens": 32,
+    | {"batch_size": 8, "minibatch_size": 8, "micro_batch_size": 8, "episodes": 160, "ptx_tokens": 32,
        "max_completion_tokens": 24, "checkpoint_every": 4, "evaluate_every": 10, "evaluation_prompts": 4},
     "sampling": LENGTHS
     | {"batch_size": 4, "prompts": 24, "completions_per_prompt": 4, "max_completion_tokens": 100,
