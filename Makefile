@@ -26,8 +26,9 @@ help: ## list what make can do here
 run: $(VENV)/.ready-to-run front-end ## install what is missing and start Touchstone (PORT=8001 for another port)
 	@exec $(BIN)/touchstone up
 
+# The first pytest proves that the web works without torch; the second runs everything, PostgreSQL included.
 test: check $(WEB_VENV)/.ready ## install what is missing, then check the style and run every test
-	$(WEB_VENV)/bin/python -m pytest -q tests/app -m "not train and not browser and not prove"
+	$(WEB_VENV)/bin/python -m pytest -q tests/app -m "not train and not browser and not prove" -k "not postgresql"
 	$(BIN)/python -m pytest -m "not prove"
 
 check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
