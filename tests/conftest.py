@@ -19,6 +19,7 @@ from app.core.migrate import migrate_database
 from app.projects.models import Project
 from tests.factories import make_person, make_project
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before anything loads torch
 SignIn = Callable[[Person], TestClient]
 
 
