@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM
 
+from app.datasets.examples import Prompt
 from app.runs.configs import PpoConfig
 from tests.workers.training.tiny_ppo import (
     Steps,
@@ -22,6 +23,7 @@ from tests.workers.training.tiny_ppo import (
     texts,
     tiny_tokenizer,
     write_letter_counter,
+    write_letterless_template,
     write_policy,
     write_reward_model,
 )
@@ -41,6 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_policy(root / "policy")
     write_reward_model(root / "reward")
     write_letter_counter(root / "watch", scale=8.0)
+    write_letterless_template(write_policy(root / "bare"))
     return root
 
 
@@ -336,9 +339,9 @@ def learn_letters(models: Path, folder: Path, **changes: object) -> Steps:
     }  # fmt: skip
     ppo.train(
         ppo_config(**(settings | changes)),
-        prompts(),
+        [Prompt(f"p{i}", [{"role": "user", "content": f"{i} + {i}"}], "train" if i else "valid") for i in range(13)],
         steps,
-        policy=models / "policy",
+        policy=models / "bare",
         reward_model=models / "watch",  # its score is the share of letters
         out=folder / "out",
         checkpoints=folder / "checkpoints",
@@ -349,19 +352,19 @@ def learn_letters(models: Path, folder: Path, **changes: object) -> Steps:
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_31_ppo_raises_a_known_reward_with_bounded_kl(models: Path, tmp_path: Path, seed: int) -> None:
     steps = learn_letters(models, tmp_path, seed=seed)
-    assert steps[-1].metrics["reward"] > steps[0].metrics["reward"] + 2
-    assert 1 < steps[-1].metrics["kl"] < 25
+    assert steps[-1].metrics["reward"] > steps[0].metrics["reward"] + 8
+    assert 10 < steps[-1].metrics["kl"] < 70  # sixteen letters where one in ten was one: 16 log 10 and a little
     samples = steps[-1].samples
-    assert mean_share([s.after for s in samples]) > mean_share([s.before for s in samples]) + 0.3
+    assert mean_share([s.after for s in samples]) > mean_share([s.before for s in samples]) + 0.5
 
 
 def mean_share(completions: list[str]) -> float:
     """Of letters among a completion's characters, on average."""
-    shares = [sum(letter in string.ascii_lowercase for letter in text) / len(text) for text in completions]
+    shares = [sum(letter in string.ascii_lowercase for letter in text) / max(1, len(text)) for text in completions]
     return sum(shares) / len(shares)
 
 
 def test_31_a_larger_penalty_keeps_the_policy_nearer(models: Path, tmp_path: Path) -> None:
     loose = learn_letters(models, tmp_path / "loose", kl_coefficient=0.05)
-    tight = learn_letters(models, tmp_path / "tight", kl_coefficient=5.0)
-    assert tight[-1].metrics["kl"] < 0.75 * loose[-1].metrics["kl"]
+    tight = learn_letters(models, tmp_path / "tight", kl_coefficient=1.0)
+    assert tight[-1].metrics["kl"] < 15 < loose[-1].metrics["kl"]

@@ -26,6 +26,14 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, bos_token=EOS, pad_token=PAD)
 
 
+def write_letterless_template(folder: Path) -> Path:
+    """Makes prompts of digits hold no letter at all, so that a count of letters counts the completion's."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ messages[-1]['content'] }}:"
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def tiny_config(**changes: Any) -> LlamaConfig:
     settings = {
         "vocab_size": len(tiny_tokenizer()), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
