@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     | {"batch_size": 4, "prompts": 24, "completions_per_prompt": 4, "max_completion_tokens": 100,
        "batch_kind": "evaluation", "overlap": 3, "group": "everyone"},
 }  # fmt: skip
-KILLED_AT = {"sft": 50, "reward_model": 50, "ppo": 7, "sampling": 5}
+KILLED_AT = {"sft": 50, "reward_model": 50, "ppo": 7, "sampling": 2}
 """A step in the middle, some way behind a checkpoint."""
 
 
