@@ -8,15 +8,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from app.core.db import get_engine
-
 ROOT = Path(__file__).parent.parent.parent
 
 
 def alembic_config(engine: Engine | None = None) -> Config:
     config = Config(toml_file=str(ROOT / "pyproject.toml"))
     config.set_main_option("script_location", str(ROOT / "migrations"))
-    config.attributes["engine"] = engine or get_engine()
+    if engine is not None:
+        config.attributes["engine"] = engine
     return config
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from app import cli, doctor, vendor
 from app.core.config import Settings
 from app.doctor import Finding, State
+from tests.conftest import forget_settings
 
 Change = Callable[..., Settings]
 
@@ -132,10 +133,15 @@ def test_a_database_of_an_older_version_is_wrong(change: Change, tmp_path: Path)
     assert "touchstone migrate" in finding.mend
 
 
-def test_a_new_installation_has_no_database_yet_and_gets_none_from_looking(change: Change, tmp_path: Path) -> None:
-    finding = doctor.database(change(database_url=f"sqlite:///{tmp_path}/none.db"))
-    assert finding.state == State.ok
-    assert not (tmp_path / "none.db").exists()
+def test_a_new_installation_has_no_state_yet_and_gets_none_from_looking(
+    change: Change, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "var"
+    monkeypatch.setenv("TOUCHSTONE_STATE_DIR", str(folder))
+    forget_settings()
+    findings = doctor.examine(change(state_dir=folder, database_url=None))
+    assert [finding for finding in findings if finding.state == State.wrong] == []
+    assert not folder.exists()
 
 
 def test_a_migrated_postgresql_is_sound(change: Change, postgres_url: str) -> None:
