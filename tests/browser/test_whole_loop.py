@@ -118,7 +118,7 @@ def rank_by_keyboard(page: Page) -> str:
 def download(page: Page, form: str, target: Path) -> Path:
     """Freeze the comparisons and take them away in one form, as JSONL."""
     page.goto("/p/starter/datasets")
-    page.get_by_label("What").select_option("comparisons")
+    page.locator("select[name=kind]").select_option("comparisons")
     page.get_by_role("button", name="Freeze").click()
     row = page.get_by_role("row").filter(has=page.get_by_text(form, exact=True))
     with page.expect_download() as waiting:
