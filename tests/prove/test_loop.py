@@ -92,10 +92,14 @@ class Table:
 
 @pytest.fixture
 def loop(tmp_path: Path) -> object:
-    with Installation(tmp_path / "var", free_port(), TOUCHSTONE_STALE_AFTER_SECONDS="60") as here:
-        loop = Loop(here, first_admin(here))
+    with (
+        Installation(tmp_path / "var", free_port(), TOUCHSTONE_STALE_AFTER_SECONDS="60") as here,
+        first_admin(here) as admin,
+    ):
+        loop = Loop(here, admin)
         loop.wait_for_base()
         yield loop
+        loop.engine.dispose()
 
 
 def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:

@@ -17,8 +17,13 @@ LORA = {"lora_rank": 8, "max_prompt_tokens": 128, "max_completion_tokens": 64}
 
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Loop]:
-    with Installation(tmp_path / "var", free_port(), TOUCHSTONE_STALE_AFTER_SECONDS="120") as here:
-        yield Loop(here, first_admin(here))
+    with (
+        Installation(tmp_path / "var", free_port(), TOUCHSTONE_STALE_AFTER_SECONDS="120") as here,
+        first_admin(here) as admin,
+    ):
+        loop = Loop(here, admin)
+        yield loop
+        loop.engine.dispose()
 
 
 def test_smollm2_goes_through_the_loop(loop: Loop) -> None:
