@@ -1,10 +1,11 @@
-"""95 % intervals by a bootstrap that draws whole clusters: judgments of one prompt are not independent."""
+"""A mean over judgments with its 95 % interval; judgments of one prompt are not independent."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from math import nan
 
-import numpy as np
+from app.quality.intervals import resampled_interval
 
 RESAMPLES = 2000
 
@@ -29,11 +30,7 @@ def clustered_mean(values: Iterable[tuple[Hashable, float]], *, seed: int = 0) -
         counts[cluster] += 1
     if not sums:
         return None
-    total, weight = np.array(list(sums.values())), np.array([counts[key] for key in sums], dtype=float)  # (C,), (C,)
-    mean, clusters = float(total.sum() / weight.sum()), len(total)
-    if clusters == 1:
-        return Estimate(mean, float("nan"), float("nan"), int(weight.sum()), 1)
-    draws = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=RESAMPLES)
-    means = (draws @ total) / (draws @ weight)  # (RESAMPLES,)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(mean, float(low), float(high), int(weight.sum()), clusters)
+    clusters = [(sums[key], float(counts[key])) for key in sums]
+    total, weight = (sum(column) for column in zip(*clusters, strict=True))
+    low, high = resampled_interval(clusters, resamples=RESAMPLES, seed=seed) or (nan, nan)
+    return Estimate(total / weight, low, high, int(weight), len(clusters))

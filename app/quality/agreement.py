@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-import numpy as np
+from app.quality.intervals import resampled_interval
 
 RESAMPLES = 1000
-# Resamples are drawn in blocks of about this many numbers, so that a large project doesn't fill the memory.
-BLOCK = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,8 @@ def agreement(found: Iterable[Meeting], *, seed: int = 0) -> Agreement | None:
     if not counts:
         return None
     agreed, total = (sum(column) for column in zip(*counts.values(), strict=True))
-    return Agreement(agreed / total, _interval(list(counts.values()), seed), total, len(counts))
+    interval = resampled_interval(list(counts.values()), resamples=RESAMPLES, seed=seed)
+    return Agreement(agreed / total, interval, total, len(counts))
 
 
 def agreement_by_labeler(found: Sequence[Meeting], *, seed: int = 0) -> dict[uuid.UUID, Agreement]:
@@ -82,22 +81,3 @@ def agreement_by_labeler(found: Sequence[Meeting], *, seed: int = 0) -> dict[uui
         of[meeting[2]].append(meeting)
     measured = {person_id: agreement(theirs, seed=seed) for person_id, theirs in of.items()}
     return {person_id: each for person_id, each in measured.items() if each is not None}
-
-
-def _interval(counts: Sequence[tuple[int, int]], seed: int) -> tuple[float, float] | None:
-    """The middle 95 % of the share over resampled items."""
-    clusters = len(counts)
-    if clusters < 2:
-        return None
-    # Items with the same counts are interchangeable: resample how many of each kind there are.
-    kinds, number = np.unique(np.array(counts, dtype=float), axis=0, return_counts=True)  # (C, 2), (C,)
-    generator = np.random.default_rng(seed)
-    shares = []
-    block = max(1, min(RESAMPLES, BLOCK // len(kinds)))
-    for start in range(0, RESAMPLES, block):
-        size = min(block, RESAMPLES - start)
-        drawn = generator.multinomial(clusters, number / clusters, size=size)  # (size, C)
-        agreed, total = (drawn @ kinds).T  # (size,), (size,)
-        shares.append(agreed / total)
-    low, high = np.percentile(np.concatenate(shares), [2.5, 97.5])
-    return float(low), float(high)
