@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, exists, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Group, Person
 from app.core.errors import Invalid
 from app.datasets.models import SnapshotKind
 from app.datasets.parquet import ROWS_AT_ONCE, Row
 from app.datasets.schemas import SnapshotFilter
+from app.labeling.current import is_current
 from app.labeling.models import (
     Assignment,
     Batch,
@@ -50,7 +51,6 @@ def source_of(prompt: Prompt) -> str:
 
 
 def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
-    newer = aliased(Demonstration)
     query = (
         select(Demonstration, Prompt, Person, Round.number)
         .join(Prompt, Prompt.id == Demonstration.prompt_id)
@@ -59,7 +59,7 @@ def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotF
         .outerjoin(Item, Item.id == Assignment.item_id)
         .outerjoin(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
-        .where(~exists().where(newer.supersedes_id == Demonstration.id))
+        .where(is_current(Demonstration))
         .where(*_of_prompts(project, wanted), *_of_labels(wanted, Demonstration, BatchKind.demonstration))
         .order_by(Demonstration.id)
     )
@@ -75,7 +75,6 @@ def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotF
 
 
 def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
-    newer = aliased(Ranking)
     query = (
         select(Ranking, Prompt, Person, Round.number)
         .join(Item, Item.id == Ranking.item_id)
@@ -83,7 +82,7 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
         .outerjoin(Round, Round.id == Batch.round_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Person, Person.id == Ranking.person_id)
-        .where(Ranking.cannot_rank.is_(False), ~exists().where(newer.supersedes_id == Ranking.id))
+        .where(Ranking.cannot_rank.is_(False), is_current(Ranking))
         .where(*_of_prompts(project, wanted), *_of_labels(wanted, Ranking, BatchKind.ranking))
         .order_by(Ranking.id)
     )

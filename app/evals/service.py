@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TypeVarTuple
 
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Group, Person
 from app.evals.intervals import Estimate, clustered_mean
+from app.labeling.current import is_current
 from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
 from app.projects.models import Project
 from app.registry.models import Model
@@ -40,14 +41,13 @@ class Standing:
 
 def _counting(query: Select[*Columns], project: Project, judgments: Judgments) -> Select[*Columns]:
     """Restrict a query over Ranking to the judgments that count; superseded rankings don't."""
-    newer = aliased(Ranking)
     query = (
         query.select_from(Ranking)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Person, Person.id == Ranking.person_id)
         .where(Batch.project_id == project.id, Ranking.cannot_rank.is_(False))
-        .where(~select(newer.id).where(newer.supersedes_id == Ranking.id).exists())
+        .where(is_current(Ranking))
     )
     if judgments.kind is not None:
         query = query.where(Batch.kind == judgments.kind)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
+from app.labeling.current import is_current
 from app.labeling.models import (
     Assignment,
     AssignmentState,
@@ -73,14 +74,13 @@ def labeling_figures(session: Session, project: Project) -> LabelingFigures:
 
 def _meetings_by_batch(session: Session, project: Project) -> dict[uuid.UUID, list[Meeting]]:
     """Labelers meet within a batch: under the same rules, over the same completions."""
-    newer = aliased(Ranking)
     query = (
         select(Item.batch_id, Ranking.item_id, Ranking.person_id, RankingPlace.completion_id, RankingPlace.rank)
         .join(Ranking, Ranking.id == RankingPlace.ranking_id)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .where(Batch.project_id == project.id, Item.got > 1, ~Ranking.cannot_rank)
-        .where(~select(newer.id).where(newer.supersedes_id == Ranking.id).exists())
+        .where(is_current(Ranking))
     )
     ranks: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], dict[uuid.UUID, int]] = defaultdict(dict)
     for batch_id, item_id, person_id, completion_id, rank in session.execute(query):

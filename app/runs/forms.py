@@ -104,10 +104,6 @@ def fields(kind: RunKind, typed: Mapping[str, str], wrong: Mapping[str, str] | N
     return [_field(kind, name, known[name], typed, wrong or {}) for name in order]
 
 
-def as_typed(config: RunConfig) -> dict[str, str]:
-    return {name: written(value) for name, value in config.model_dump().items()}
-
-
 def _in_words(error: Mapping[str, Any]) -> str:
     """Pydantic's message as a person would say it."""
     limits = error.get("ctx", {})

@@ -3,10 +3,11 @@
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Group
+from app.labeling.current import is_current
 from app.labeling.models import Batch, BatchKind, BatchState, Completion, Demonstration, Item, Ranking
 from app.labeling.progress import progress_of
 from app.projects import service as projects
@@ -88,18 +89,16 @@ def _labels(session: Session, batches: list[Batch], kind: BatchKind) -> Labels:
 
 
 def _count_demonstrations(session: Session, project: Project) -> int:
-    newer = aliased(Demonstration)
     query = select(func.count()).select_from(Demonstration).join(Prompt, Prompt.id == Demonstration.prompt_id)
-    query = query.where(Prompt.project_id == project.id, ~exists().where(newer.supersedes_id == Demonstration.id))
+    query = query.where(Prompt.project_id == project.id, is_current(Demonstration))
     return session.scalar(query) or 0
 
 
 def _count_rankings(session: Session, project: Project) -> int:
-    newer = aliased(Ranking)
     query = select(func.count()).select_from(Ranking).join(Item, Item.id == Ranking.item_id)
     query = query.join(Batch, Batch.id == Item.batch_id).where(
         Batch.project_id == project.id, Batch.kind == BatchKind.ranking, Ranking.cannot_rank.is_(False),
-        ~exists().where(newer.supersedes_id == Ranking.id),
+        is_current(Ranking),
     )  # fmt: skip
     return session.scalar(query) or 0
 
