@@ -17,7 +17,7 @@ from app.registry import service
 from app.registry.models import Model, ModelState
 from tests.workers.tiny import CONTEXT
 from workers.jobs import smollm2
-from workers.jobs.models import STARTER, add
+from workers.jobs.models import add
 from workers.training.models import load_policy
 
 pytestmark = pytest.mark.train
@@ -112,7 +112,6 @@ def test_the_job_runs_in_a_process_of_its_own(project: Project, base: Path) -> N
     assert _read(model_id).state == ModelState.ready
 
 
-@pytest.mark.skipif(not (STARTER / "config.json").exists(), reason="no starter model in this checkout")
 def test_the_starter_is_taken(project: Project) -> None:
     model_id = _ask_for(project, "starter", "starter")
     assert add(model_id) is None
