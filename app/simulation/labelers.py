@@ -197,11 +197,11 @@ def _submission(assignment: Mapping[str, Any], scores: Sequence[float], noise: f
 
 
 def _rating(assignment: Mapping[str, Any], text: str, score: float) -> dict[str, Any]:
-    """1-7 by the noisy score (from -0.5 to 2.5); flags by what can be counted."""
+    """1-7 by the noisy score (from -0.5 to 3.5); flags by what can be counted."""
     schema = assignment["schema"]
     mentioned = share_mentioned(assignment["prompt"], text)
     true_flags = {"fails_instruction": mentioned < 1 / 3, "satisfies_constraint": mentioned == 1}
-    likert = min(7, max(1, round(1 + 2 * (score + 0.5))))
+    likert = min(7, max(1, round(1 + 1.5 * (score + 0.5))))
     return {
         "likert": {scale["key"]: likert for scale in schema["likert"]},
         "flags": [flag["key"] for flag in schema["flags"] if true_flags.get(flag["key"])],

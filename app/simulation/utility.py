@@ -1,6 +1,7 @@
 """What simulated labelers want: a stated utility of a text, and noise that makes two of them agree as people do.
 
-It looks at words only, so that anyone can compute it again. It is for trying the loop, and no measure of quality.
+It looks at words only, so that anyone can compute it again: a children's story should be about what was asked, end
+well, be whole and not repeat itself. It is for trying the loop, and no measure of quality.
 """
 
 import re
@@ -9,13 +10,17 @@ from collections.abc import Sequence
 from itertools import combinations
 from math import erf, sqrt
 
-MENTIONS, REPETITION, ENDING, BREVITY = 2.0, 2.0, 0.5, 2.0
+MENTIONS, REPETITION, ENDING, BREVITY, WARMTH = 2.0, 2.0, 0.5, 2.0, 1.5
 ENOUGH_WORDS = 40
+LAST_WORDS, ENOUGH_WARM_WORDS = 30, 2  # how much of the text is its end, and how many glad words make that warm
 TIE_WIDTH = 0.25  # of the noise's standard deviation
 _WORD = re.compile(r"[a-z']+")
 _ENDS_PROPERLY = re.compile(r"[.!?][\"'”’]?$")
 _PLURAL = re.compile(r"('s|(?<!s)s)$")
 _SUFFIX = re.compile(r"(ing|ed|ie|y|e)$")
+_WARM = re.compile(
+    r"(happ(y|il|ier)|smil|laugh|hug|proud|glad|lov(e|ing)|friend|thank|kind)[a-z]*|fun|safe(ly)?|home|play(s|ed|ing)?"
+)
 # What prompts say to the writer, and words that carry no subject.
 _NOT_SUBJECTS = frozenset(
     """a about again all an and animal answer are as at be because but by can cannot could did do does each end ending
@@ -53,15 +58,22 @@ def share_repeated(text: str) -> float:
     return 1 - len(trigrams) / trigrams.total() if trigrams else 0.0
 
 
+def warmth_of_ending(text: str) -> float:
+    """Words of gladness, friendship or safety among the last 30, as a share of the 2 that are enough."""
+    warm = sum(bool(_WARM.fullmatch(word)) for word in _WORD.findall(text.lower())[-LAST_WORDS:])
+    return min(1.0, warm / ENOUGH_WARM_WORDS)
+
+
 def utility(messages: Sequence[dict[str, str]], text: str) -> float:
-    """2 × share of the prompt's words mentioned − 2 × share of repeated trigrams + 0.5 for a proper ending
-    − 2 × what is missing of 40 words, as a share."""
+    """2 × share of the prompt's words mentioned + 1.5 × warmth of the ending + 0.5 for ending properly
+    − 2 × share of repeated trigrams − 2 × what is missing of 40 words, as a share. 4 at most."""
     missing = max(0.0, 1 - len(text.split()) / ENOUGH_WORDS)
     ends = bool(_ENDS_PROPERLY.search(text.strip()))
     return (
         MENTIONS * share_mentioned(messages, text)
-        - REPETITION * share_repeated(text)
+        + WARMTH * warmth_of_ending(text)
         + ENDING * ends
+        - REPETITION * share_repeated(text)
         - BREVITY * missing
     )
 

@@ -15,6 +15,15 @@ from workers.training.titles import learn_nouns, make_title
 
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
 
+# A prompt stands before its completion as a title before its story, which is how the model meets prompts here: in
+# another form, such as "User: ... Assistant:", so small a model hardly heeds them.
+TITLE_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}{{ message['content'] }}"
+    "{% if loop.last and message['role'] == 'assistant' %}{{ eos_token }}{% else %}{{ '\\n\\n' }}{% endif %}"
+    "{% endfor %}"
+)
+
 # UTF-8 that was once read as Windows-1252, then typographic marks: the tokenizer needs neither.
 MENDED = {
     "â€œ": '"', "â€\x9d": '"', "â€™": "'", "â€˜": "'", "â€”": " - ", "â€“": " - ", "â€¦": "...", "â€": '"',
@@ -96,6 +105,7 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int, context: int) -> P
         pad_token=PAD,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
+        chat_template=TITLE_TEMPLATE,
     )
 
 

@@ -14,6 +14,7 @@ from app.simulation.utility import (
     share_repeated,
     subjects,
     utility,
+    warmth_of_ending,
 )
 from app.starter.load import _lines
 
@@ -58,9 +59,18 @@ def test_a_good_story_is_worth_more_than_a_bad_one() -> None:
     assert values[0] - values[2] == pytest.approx(0.5)
 
 
+def test_an_ending_is_warm_by_its_last_words() -> None:
+    middle = "They saw the sea and the long grey road. " * 5
+    assert warmth_of_ending(middle) == 0
+    assert warmth_of_ending("They were happy friends. " + middle) == 0
+    assert warmth_of_ending(middle + "At last he smiled.") == 0.5
+    assert warmth_of_ending(middle + "They hugged, laughed and went home.") == 1
+    assert warmth_of_ending("A display of homework.") == 0
+
+
 def test_demonstrations_of_the_starter_are_worth_much() -> None:
     values = [utility(row["messages"], row["completion"]) for row in _lines("demonstrations.jsonl")]
-    assert sum(values) / len(values) > 2
+    assert sum(values) / len(values) > 2.5
 
 
 def test_ranks_tie_what_is_close() -> None:

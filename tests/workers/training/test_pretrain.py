@@ -54,7 +54,8 @@ def test_a_run_writes_a_model_that_the_auto_classes_load(text, tmp_path, capsys)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 0, 1)
-    assert tokenizer.chat_template is None
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": "A story about a dog."}], tokenize=False)
+    assert asked == "<|endoftext|>A story about a dog.\n\n"
     assert model.dtype == torch.bfloat16
     assert model.config.tie_word_embeddings
     story = make_story(3)
