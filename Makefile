@@ -26,10 +26,10 @@ help: ## list what make can do here
 run: $(VENV)/.ready-to-run front-end ## install what is missing and start Touchstone (PORT=8001 for another port)
 	@exec $(BIN)/touchstone up
 
-# The first pytest proves that the web works without torch; the second runs everything, PostgreSQL included.
+# The web's own tests run where torch is not installed, which proves that they need none; the others where it is.
 test: check $(WEB_VENV)/.ready ## install what is missing, then check the style and run every test
-	$(WEB_VENV)/bin/python -m pytest -q tests/app -m "not train and not browser and not prove" -k "not postgresql"
-	$(BIN)/python -m pytest -m "not prove"
+	$(WEB_VENV)/bin/python -m pytest -q tests/app --web only
+	$(BIN)/python -m pytest --web not -m "not prove"
 
 check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
 	$(BIN)/ruff check

@@ -21,6 +21,25 @@ from tests.factories import make_person, make_project
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before anything loads torch
 SignIn = Callable[[Person], TestClient]
+APP_TESTS = Path(__file__).parent / "app"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--web", choices=["only", "not"], help="the web's own tests on SQLite, or all but those")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make test` runs the web's own tests where torch is not installed, and the others where it is: none twice."""
+    wanted = config.getoption("--web")
+    if wanted:
+        chosen = {item.nodeid for item in items if _is_web_test(item) == (wanted == "only")}
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
+        items[:] = [item for item in items if item.nodeid in chosen]
+
+
+def _is_web_test(item: pytest.Item) -> bool:
+    elsewhere = any(item.get_closest_marker(name) for name in ("train", "browser", "prove"))
+    return item.path.is_relative_to(APP_TESTS) and not elsewhere and "postgresql" not in item.nodeid
 
 
 @pytest.fixture(scope="session")
