@@ -6,8 +6,9 @@ from app.datasets import models as datasets
 from app.labeling import models as labeling
 from app.projects import models as projects
 from app.prompts import models as prompts
+from app.quality import models as quality
 from app.registry import models as registry
 from app.runs import models as runs
 
 metadata = Base.metadata
-__all__ = ["accounts", "datasets", "labeling", "metadata", "projects", "prompts", "registry", "runs"]
+__all__ = ["accounts", "datasets", "labeling", "metadata", "projects", "prompts", "quality", "registry", "runs"]

@@ -41,6 +41,9 @@ class Person(Identified, Base):
     state: Mapped[PersonState] = mapped_column(text_enum(PersonState), default=PersonState.invited)
     password_hash: Mapped[str | None]
     is_simulated: Mapped[bool] = mapped_column(default=False)  # said wherever the person shows
+    # What they do not want to see and how they like to work; `Preferences` says what may stand here.
+    preferences: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    erased_at: Mapped[datetime | None]  # their data is gone; their labels stay, under a pseudonym
 
 
 class SignIn(Identified, Base):

@@ -17,6 +17,7 @@ class BatchKind(StrEnum):
     ranking = "ranking"
     evaluation = "evaluation"
     screening = "screening"
+    grading = "grading"  # 1-7 for another labeler's demonstration: a ranking of one
 
 
 class BatchState(StrEnum):
@@ -30,6 +31,18 @@ class AssignmentState(StrEnum):
     submitted = "submitted"
     skipped = "skipped"
     expired = "expired"
+
+
+class ItemPurpose(StrEnum):
+    ordinary = "ordinary"
+    gold = "gold"  # its answer is known; the labeler cannot tell it from the others
+    calibration = "calibration"  # every labeler gets it, so that each can be compared with each
+    training = "training"  # its answer is known, and shown as soon as the labeler has answered
+
+
+class ReportKind(StrEnum):
+    problem = "problem"  # something is wrong with this item
+    stop_cord = "stop_cord"  # something is wrong with the whole batch, which is paused by it
 
 
 class Batch(Identified, Base):
@@ -80,7 +93,9 @@ class Item(Identified, Base):
     wanted: Mapped[int] = mapped_column(default=1)  # judgments wanted
     taken: Mapped[int] = mapped_column(default=0)  # leases running + judgments got
     got: Mapped[int] = mapped_column(default=0)  # judgments got
-    gold: Mapped[dict[str, Any] | None]  # the expected answer, if this is a gold item
+    purpose: Mapped[ItemPurpose] = mapped_column(text_enum(ItemPurpose), default=ItemPurpose.ordinary)
+    # The known answer: {"ranks": {completion id: rank}, "flags": {completion id: [key]}, "feedback": "why"}.
+    gold: Mapped[dict[str, Any] | None]
 
 
 class Completion(Identified, Base):
@@ -143,6 +158,7 @@ class Demonstration(Identified, Base):
     person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
     text: Mapped[str]
     source: Mapped[str] = mapped_column(default="labeling")
+    pasted_characters: Mapped[int] = mapped_column(default=0)  # a fact, no verdict
     supersedes_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("demonstration.id"), unique=True)
 
 
@@ -157,6 +173,10 @@ class Ranking(Identified, Base):
     person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
     note: Mapped[str] = mapped_column(default="")
     cannot_rank: Mapped[bool] = mapped_column(default=False)
+    all_bad: Mapped[bool] = mapped_column(default=False)  # none is good enough to use: said apart from the order
+    order_touched: Mapped[bool] = mapped_column(default=True)  # false: handed in as the page first showed it
+    comparisons: Mapped[int] = mapped_column(default=0)  # answers given side by side, in compare mode
+    is_adjudication: Mapped[bool] = mapped_column(default=False)  # the lead's word where labelers disagreed
     supersedes_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("ranking.id"), unique=True)
 
 
@@ -183,3 +203,32 @@ class Rating(Identified, Base):
     likert: Mapped[dict[str, Any]] = mapped_column(default=dict)  # {"overall": 6}
     flags: Mapped[list[Any]] = mapped_column(default=list)  # the keys of the flags that are set
     note: Mapped[str] = mapped_column(default="")
+
+
+class Report(Identified, Base):
+    """A labeler's word that an item is faulty, or that a whole batch is (which pauses it)."""
+
+    __tablename__ = "report"
+    __table_args__ = (Index(None, "project_id", "resolved_at"),)
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("batch.id", ondelete="CASCADE"))
+    item_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("item.id", ondelete="CASCADE"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    kind: Mapped[ReportKind] = mapped_column(text_enum(ReportKind))
+    reason: Mapped[str]
+    details: Mapped[str] = mapped_column(default="")
+    resolved_at: Mapped[datetime | None]
+    resolved_by_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+    resolution: Mapped[str] = mapped_column(default="")
+
+
+class SelfAssessment(Identified, Base):
+    """What a person said of themselves when they were screened: topics and groups they can judge for."""
+
+    __tablename__ = "self_assessment"
+    __table_args__ = (UniqueConstraint("project_id", "person_id"),)
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"))
+    answers: Mapped[dict[str, Any]] = mapped_column(default=dict)

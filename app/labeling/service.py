@@ -31,6 +31,7 @@ _GUIDELINES = {
     BatchKind.ranking: GuidelinesKind.ranking,
     BatchKind.evaluation: GuidelinesKind.evaluation,
     BatchKind.screening: GuidelinesKind.ranking,
+    BatchKind.grading: GuidelinesKind.demonstration,
 }
 _CHANGES = {
     BatchState.open: {BatchState.paused, BatchState.closed},

@@ -23,6 +23,7 @@ class Project(Identified, Base):
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     is_archived: Mapped[bool] = mapped_column(default=False)
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)  # `ProjectSettings` says what may stand here
 
 
 class ProjectMember(Base):
@@ -44,6 +45,18 @@ class Guidelines(Identified, Base):
     kind: Mapped[GuidelinesKind] = mapped_column(text_enum(GuidelinesKind))
     version: Mapped[int]
     text: Mapped[str]
+
+
+class GuidelinesAcceptance(Base):
+    """A labeler has read this version and works by it."""
+
+    __tablename__ = "guidelines_acceptance"
+
+    guidelines_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("guidelines.id", ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("person.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    accepted_at: Mapped[datetime]
 
 
 class RatingSchema(Identified, Base):

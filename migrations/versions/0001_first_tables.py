@@ -49,6 +49,8 @@ def upgrade() -> None:
         ),
         sa.Column("password_hash", sa.String(), nullable=True),
         sa.Column("is_simulated", sa.Boolean(), nullable=False),
+        sa.Column("preferences", sa.JSON(), nullable=False),
+        sa.Column("erased_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_person")),
@@ -59,6 +61,7 @@ def upgrade() -> None:
         sa.Column("slug", sa.String(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("is_archived", sa.Boolean(), nullable=False),
+        sa.Column("settings", sa.JSON(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_project")),
@@ -97,6 +100,33 @@ def upgrade() -> None:
     with op.batch_alter_table("audit_event", schema=None) as batch_op:
         batch_op.create_index(
             batch_op.f("ix_audit_event_subject_kind_subject_id"), ["subject_kind", "subject_id"], unique=False
+        )
+
+    op.create_table(
+        "exclusion",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("labels_from", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("labels_until", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("by_id", sa.Uuid(), nullable=False),
+        sa.Column("lifted_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("lifted_by_id", sa.Uuid(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["by_id"], ["person.id"], name=op.f("fk_exclusion_by_id_person")),
+        sa.ForeignKeyConstraint(["lifted_by_id"], ["person.id"], name=op.f("fk_exclusion_lifted_by_id_person")),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_exclusion_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_exclusion_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_exclusion")),
+    )
+    with op.batch_alter_table("exclusion", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_exclusion_project_id_person_id"), ["project_id", "person_id"], unique=False
         )
 
     op.create_table(
@@ -255,6 +285,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "number", name=op.f("uq_round_project_id_number")),
     )
     op.create_table(
+        "self_assessment",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("answers", sa.JSON(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_self_assessment_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_self_assessment_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_self_assessment")),
+        sa.UniqueConstraint("project_id", "person_id", name=op.f("uq_self_assessment_project_id_person_id")),
+    )
+    op.create_table(
         "sign_in",
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("token_hash", sa.String(), nullable=False),
@@ -320,6 +366,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_snapshot")),
         sa.UniqueConstraint("project_id", "kind", "sha256", name=op.f("uq_snapshot_project_id_kind_sha256")),
     )
+    op.create_table(
+        "guidelines_acceptance",
+        sa.Column("guidelines_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("accepted_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["guidelines_id"],
+            ["guidelines.id"],
+            name=op.f("fk_guidelines_acceptance_guidelines_id_guidelines"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_guidelines_acceptance_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("guidelines_id", "person_id", name=op.f("pk_guidelines_acceptance")),
+    )
+    with op.batch_alter_table("guidelines_acceptance", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_guidelines_acceptance_person_id"), ["person_id"], unique=False)
+
     op.create_table(
         "run",
         sa.Column("project_id", sa.Uuid(), nullable=False),
@@ -397,6 +462,7 @@ def upgrade() -> None:
                 "ranking",
                 "evaluation",
                 "screening",
+                "grading",
                 name="batchkind",
                 native_enum=False,
                 create_constraint=True,
@@ -573,6 +639,20 @@ def upgrade() -> None:
         sa.Column("wanted", sa.Integer(), nullable=False),
         sa.Column("taken", sa.Integer(), nullable=False),
         sa.Column("got", sa.Integer(), nullable=False),
+        sa.Column(
+            "purpose",
+            sa.Enum(
+                "ordinary",
+                "gold",
+                "calibration",
+                "training",
+                name="itempurpose",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
         sa.Column("gold", sa.JSON(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
@@ -661,12 +741,45 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("item_id", "completion_id", name=op.f("pk_item_completion")),
     )
     op.create_table(
+        "report",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("batch_id", sa.Uuid(), nullable=False),
+        sa.Column("item_id", sa.Uuid(), nullable=True),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Enum("problem", "stop_cord", name="reportkind", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("details", sa.String(), nullable=False),
+        sa.Column("resolved_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("resolved_by_id", sa.Uuid(), nullable=True),
+        sa.Column("resolution", sa.String(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["batch_id"], ["batch.id"], name=op.f("fk_report_batch_id_batch"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_report_item_id_item"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_report_person_id_person")),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_report_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["resolved_by_id"], ["person.id"], name=op.f("fk_report_resolved_by_id_person")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_report")),
+    )
+    with op.batch_alter_table("report", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_report_project_id_resolved_at"), ["project_id", "resolved_at"], unique=False
+        )
+
+    op.create_table(
         "demonstration",
         sa.Column("assignment_id", sa.Uuid(), nullable=True),
         sa.Column("prompt_id", sa.Uuid(), nullable=False),
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("text", sa.String(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
+        sa.Column("pasted_characters", sa.Integer(), nullable=False),
         sa.Column("supersedes_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
@@ -691,6 +804,10 @@ def upgrade() -> None:
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("note", sa.String(), nullable=False),
         sa.Column("cannot_rank", sa.Boolean(), nullable=False),
+        sa.Column("all_bad", sa.Boolean(), nullable=False),
+        sa.Column("order_touched", sa.Boolean(), nullable=False),
+        sa.Column("comparisons", sa.Integer(), nullable=False),
+        sa.Column("is_adjudication", sa.Boolean(), nullable=False),
         sa.Column("supersedes_id", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
