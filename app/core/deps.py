@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
 
 from app.core.db import reading, writing
 
@@ -19,6 +20,12 @@ def get_write_session() -> Iterator[Session]:
         yield session
 
 
+async def sent_form(request: Request) -> FormData:
+    """A form as it was sent, for pages that show a refused one as it was."""
+    return await request.form()
+
+
 # scope="function": the exit code (the commit) runs before the response is sent, not after.
 ReadSession = Annotated[Session, Depends(get_read_session, scope="function")]
 WriteSession = Annotated[Session, Depends(get_write_session, scope="function")]
+SentForm = Annotated[FormData, Depends(sent_form)]

@@ -3,18 +3,17 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
-from starlette.datastructures import FormData
 
 from app.accounts.deps import Admin
 from app.accounts.models import Group
-from app.core.deps import ReadSession, WriteSession
+from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
 from app.labeling import service
-from app.labeling.forms import checked, sent_form
+from app.labeling.forms import checked
 from app.labeling.models import BatchState
 from app.labeling.progress import sampled_runs
 from app.labeling.schemas import DemonstrationBatchCreate, RankingBatchCreate
@@ -23,7 +22,6 @@ from app.projects.models import Project
 from app.prompts.models import Split, UseCase
 
 router = APIRouter()
-SentForm = Annotated[FormData, Depends(sent_form)]
 
 
 @router.get("/p/{slug}/labeling/new")

@@ -3,7 +3,6 @@
 import re
 from typing import Any, TypeVar
 
-from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData
 
@@ -12,10 +11,6 @@ from app.core.errors import Invalid
 Schema = TypeVar("Schema", bound=BaseModel)
 
 _OF_A_COMPLETION = re.compile(r"(?P<what>rank|likert|flags|note)_(?P<letter>[A-Z])(?:_(?P<key>.+))?")
-
-
-async def sent_form(request: Request) -> FormData:
-    return await request.form()
 
 
 def typed_in(form: FormData) -> dict[str, Any]:

@@ -3,18 +3,17 @@
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.datastructures import FormData
 
 from app.accounts.deps import SignedIn
 from app.core.db import reading, writing
-from app.core.deps import WriteSession
+from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid, NotFound
 from app.core.pages import render
 from app.labeling import batch_routes
 from app.labeling.bench import Bench, open_bench, own_assignment, receipt
-from app.labeling.forms import checked, sent_form, typed_in
+from app.labeling.forms import checked, typed_in
 from app.labeling.leases import lease_next
 from app.labeling.models import AssignmentState
 from app.labeling.progress import desk_state, why_empty
@@ -24,7 +23,6 @@ from app.projects.deps import CurrentProject
 
 router = APIRouter()
 router.include_router(batch_routes.router)
-SentForm = Annotated[FormData, Depends(sent_form)]
 
 
 @router.get("/p/{slug}/desk")

@@ -1,7 +1,7 @@
 """Projects: the list, a new one, its members and its rules."""
 
 import uuid
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -9,12 +9,13 @@ from fastapi.responses import RedirectResponse, Response
 from app.accounts import service as accounts
 from app.accounts.deps import Admin, SignedIn
 from app.accounts.models import Role
-from app.core.deps import ReadSession, WriteSession
+from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
 from app.projects import service
 from app.projects.deps import CurrentProject
 from app.projects.models import GuidelinesKind
+from app.projects.settings import ProjectSettings, change_settings, settings_of
 
 router = APIRouter()
 
@@ -77,6 +78,29 @@ def add_member(
 def remove_member(session: WriteSession, admin: Admin, project: CurrentProject, person_id: uuid.UUID) -> Response:
     service.remove_member(session, project, accounts.person_by_id(session, person_id), by=admin)
     return RedirectResponse(f"/p/{project.slug}/people", 303)
+
+
+@router.get("/p/{slug}/settings")
+def settings_page(request: Request, _: Admin, project: CurrentProject, stored: bool = False) -> Response:
+    return _settings_page(request, settings_of(project).model_dump(), stored=stored)
+
+
+def _settings_page(request: Request, typed: dict[str, Any], *, status: int = 200, **values: Any) -> Response:
+    values = {"error": None, "stored": False, **values}
+    fields = ProjectSettings.model_fields
+    return render(request, "projects/settings.html", status=status, fields=fields, typed=typed, **values)
+
+
+@router.post("/p/{slug}/settings")
+def save_settings(
+    request: Request, session: WriteSession, admin: Admin, project: CurrentProject, form: SentForm
+) -> Response:
+    typed = {name: value for name, value in form.items() if isinstance(value, str)}
+    try:
+        change_settings(session, project, typed, by=admin)
+    except DomainError as error:
+        return _settings_page(request, typed, status=error.status, error=error)
+    return RedirectResponse(f"/p/{project.slug}/settings?stored=true", 303)
 
 
 @router.get("/p/{slug}/guidelines")
