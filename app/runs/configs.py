@@ -215,10 +215,10 @@ _SMALL_LENGTHS = {"max_prompt_tokens": 384, "max_completion_tokens": 192}
 # -6 at 1e-4, -0.7 at 1e-3).
 _TINY: dict[RunKind, dict[str, Any]] = {
     RunKind.sft: {"epochs": 4, "learning_rate": 1e-3, "batch_size": 16, "micro_batch_size": 16, "dropout": 0.1},
-    RunKind.reward_model: {"learning_rate": 2e-4, "batch_size": 16, "micro_batch_size": 8},
+    RunKind.reward_model: {"learning_rate": 5e-4, "batch_size": 8, "micro_batch_size": 8},
     RunKind.ppo: {
-        "episodes": 1920, "batch_size": 48, "minibatch_size": 24, "micro_batch_size": 24, "inner_epochs": 2,
-        "learning_rate": 3e-5, "value_learning_rate": 1e-3, "warmup_iterations": 5, "kl_coefficient": 0.05,
+        "episodes": 1200, "batch_size": 48, "minibatch_size": 16, "micro_batch_size": 16,
+        "learning_rate": 1e-4, "value_learning_rate": 1e-3, "warmup_iterations": 5, "kl_coefficient": 0.05,
         "ptx_coefficient": 0.1, "ptx_ratio": 1, "ptx_tokens": 128, "ema": 0.9,
         "checkpoint_every": 5, "evaluate_every": 10,
     },

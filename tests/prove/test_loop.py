@@ -3,6 +3,7 @@
 import itertools
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from app.evals.intervals import Estimate, clustered_mean
 from app.projects.service import project_by_slug
 from app.registry.models import Model
 from app.runs.models import Run
-from app.simulation.utility import utility
+from app.simulation.utility import share_mentioned, share_repeated, utility, warmth_of_ending
 from tests.browser.conftest import free_port
 from tests.system.forms import form_values
 from tests.system.installation import Installation
@@ -47,19 +48,26 @@ def words(estimate: Estimate, *, percent: bool = True) -> str:
 
 
 def import_prompts(loop: Loop, file: Path) -> None:
-
     address = f"/p/{loop.slug}/prompts/import"
     page = loop.admin.post(address, files={"file": (file.name, file.read_bytes(), "application/jsonl")})
     confirm = loop.admin.post(f"{address}/confirm", data=form_values(page.text, f"{address}/confirm"))
     assert confirm.is_success, confirm.text[:2000]
 
 
-def true_utilities(loop: Loop, sampled: Run) -> dict[object, list[tuple[object, float]]]:
-    """(prompt, utility) of every completion, by model."""
+Measure = Callable[[list[dict[str, str]], str], float]
+# What the utility consists of, so that the table says what a gain consists of.
+PARTS: dict[str, Measure] = {
+    "share of the prompt's subjects mentioned": share_mentioned,
+    "warmth of the ending": lambda _, text: warmth_of_ending(text),
+    "share of repeated trigrams": lambda _, text: share_repeated(text),
+}
+
+
+def measured(loop: Loop, sampled: Run, measure: Measure) -> dict[object, list[tuple[object, float]]]:
+    """(prompt, measure) of every completion, by model."""
     found: dict[object, list[tuple[object, float]]] = {}
     for completion, prompt in loop.completions(sampled):
-        worth = utility(prompt.messages, completion.text)
-        found.setdefault(completion.model_id, []).append((prompt.id, worth))
+        found.setdefault(completion.model_id, []).append((prompt.id, measure(prompt.messages, completion.text)))
     return found
 
 
@@ -113,8 +121,8 @@ def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:
 
     # 2. Rankings of its completions; then, for a second judge, rankings of other completions by the next round.
     judges: list[Model] = []
-    for turn in (1, 2):
-        loop.run("sampling", part_model=sft.id, prompts=400, completions_per_prompt=4, seed=turn)
+    for turn, k in ((1, 6), (2, 4)):
+        loop.run("sampling", part_model=sft.id, prompts=400, completions_per_prompt=k, seed=turn)
         said = loop.simulate(400, seed=turn)
         table.add(f"rankings, round {turn}", said.replace("\n", " ").strip())
         run = loop.run("reward_model", part_base=sft.id, part_comparisons="new-round", seed=turn)
@@ -143,11 +151,13 @@ def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:
         seed=9,
     )
     table.add("evaluation", loop.simulate(90, seed=3).replace("\n", " ").strip())
-    worth = true_utilities(loop, sampled)
-    for name, model in (("base", base), ("SFT", sft), ("PPO-ptx", policy)):
-        mean = clustered_mean(worth[model.id])
-        assert mean is not None
-        table.add(f"true utility, {name}", words(mean, percent=False))
+    worth = measured(loop, sampled, utility)
+    for what, measure in {"true utility": utility, **PARTS}.items():
+        of = measured(loop, sampled, measure)
+        for name, model in (("base", base), ("SFT", sft), ("PPO-ptx", policy)):
+            mean = clustered_mean(of[model.id])
+            assert mean is not None
+            table.add(f"{what}, {name}", words(mean, percent=False))
     rates = {
         "PPO-ptx over SFT": true_win_rate(worth[policy.id], worth[sft.id]),
         "SFT over base": true_win_rate(worth[sft.id], worth[base.id]),
