@@ -4,6 +4,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,7 @@ class Table:
 def loop(tmp_path: Path) -> object:
     with (
         Installation(tmp_path / "var", free_port(), TOUCHSTONE_STALE_AFTER_SECONDS="60") as here,
-        first_admin(here) as admin,
+        closing(first_admin(here)) as admin,
     ):
         loop = Loop(here, admin)
         loop.wait_for_base()

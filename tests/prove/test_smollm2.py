@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ LORA = {"lora_rank": 8, "max_prompt_tokens": 128, "max_completion_tokens": 64}
 def loop(tmp_path: Path) -> Iterator[Loop]:
     with (
         Installation(tmp_path / "var", free_port(), TOUCHSTONE_STALE_AFTER_SECONDS="120") as here,
-        first_admin(here) as admin,
+        closing(first_admin(here)) as admin,
     ):
         loop = Loop(here, admin)
         yield loop
