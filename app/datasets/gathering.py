@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Group, Person
@@ -80,6 +80,7 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
+        .join(Assignment, Assignment.id == Ranking.assignment_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Person, Person.id == Ranking.person_id)
         .where(Ranking.cannot_rank.is_(False), is_current(Ranking))
@@ -176,8 +177,9 @@ def _of_labels(
     wanted: SnapshotFilter, label: type[Demonstration] | type[Ranking], kind: BatchKind
 ) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if wanted.purpose == "training":  # imported demonstrations have no batch
-        conditions += [Person.group == Group.training, or_(Batch.id.is_(None), Batch.kind == kind)]
+    if wanted.purpose == "training":  # imported demonstrations have no assignment, hence no batch
+        imported = and_(Assignment.id.is_(None), Person.group == Group.training)
+        conditions += [or_(imported, Assignment.group == Group.training), or_(Batch.id.is_(None), Batch.kind == kind)]
     if wanted.rounds:
         conditions.append(Round.number.in_(wanted.rounds))
     if not wanted.include_simulated:

@@ -132,6 +132,7 @@ class Assignment(Identified, Base):
         UniqueConstraint("item_id", "person_id"),  # no labeler gets an item twice
         Index(None, "person_id", "state"),
         Index(None, "state", "lease_until"),
+        CheckConstraint("state != 'submitted' OR labeler_group IS NOT NULL", name="submitted_with_group"),
     )
 
     item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("item.id", ondelete="CASCADE"))
@@ -144,6 +145,8 @@ class Assignment(Identified, Base):
     active_seconds: Mapped[int] = mapped_column(default=0)
     submitted_at: Mapped[datetime | None]
     submission_key: Mapped[str | None] = mapped_column(unique=True)
+    # The labeler's group when they submitted: who is moved later takes no held-out label along into the training data.
+    group: Mapped[Group | None] = mapped_column("labeler_group", text_enum(Group))
     skip_reason: Mapped[str | None]
 
 

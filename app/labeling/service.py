@@ -199,6 +199,8 @@ def record_demonstration(
     """A demonstration that was written elsewhere, under the name of who brings it in."""
     if not text.strip():
         raise Invalid("A demonstration can't be empty.", fields={"text": "Write the completion."})
+    if person.group == Group.held_out:  # nothing would tell it from training data once they are moved
+        raise Invalid(f"{person.name} is a held-out labeler.", mend="Bring it in under the name of someone else.")
     demonstration = Demonstration(prompt_id=prompt.id, person_id=person.id, text=text.strip(), source=source)
     session.add(demonstration)
     session.flush()

@@ -1,6 +1,7 @@
 """Taking in what a labeler made. A submission is kept whenever it comes, and once however often it comes."""
 
 import uuid
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -63,6 +64,9 @@ def _mark_submitted(session: Session, assignment: Assignment, submission: Submis
     counted = {"taken": Item.taken + places, "got": Item.got + 1}
     session.execute(update(Item).where(Item.id == assignment.item_id).values(**counted))
     assignment.state = AssignmentState.submitted
+    # As it is in the database now: the request's own copy of the person may be older than a move between groups.
+    group: Any = select(Person.group).where(Person.id == assignment.person_id).scalar_subquery()
+    assignment.group = group
     assignment.submitted_at = now()
     assignment.submission_key = submission.submission_key
     assignment.active_seconds = max(assignment.active_seconds, submission.active_seconds)

@@ -714,9 +714,17 @@ def upgrade() -> None:
         sa.Column("active_seconds", sa.Integer(), nullable=False),
         sa.Column("submitted_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("submission_key", sa.String(), nullable=True),
+        sa.Column(
+            "labeler_group",
+            sa.Enum("training", "held_out", name="group", native_enum=False, create_constraint=True, length=32),
+            nullable=True,
+        ),
         sa.Column("skip_reason", sa.String(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state != 'submitted' OR labeler_group IS NOT NULL", name=op.f("ck_assignment_submitted_with_group")
+        ),
         sa.ForeignKeyConstraint(["item_id"], ["item.id"], name=op.f("fk_assignment_item_id_item"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_assignment_person_id_person")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_assignment")),

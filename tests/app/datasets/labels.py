@@ -62,7 +62,7 @@ def make_ranking(
     item = session.scalars(select(Item).where(Item.batch_id == batch.id)).one()
     assignment = Assignment(
         item_id=item.id, person_id=person.id, lease_until=now(), state=AssignmentState.submitted,
-        submission_key=f"key-{next(_numbers)}",
+        submission_key=f"key-{next(_numbers)}", group=person.group,
     )  # fmt: skip
     session.add(assignment)
     session.flush()

@@ -38,7 +38,7 @@ def rank(
     item = Item(batch_id=batch.id, prompt_id=prompt.id, position=0)
     session.add(item)
     session.flush()
-    assignment = Assignment(item_id=item.id, person_id=person.id, lease_until=now())
+    assignment = Assignment(item_id=item.id, person_id=person.id, lease_until=now(), group=person.group)
     session.add(assignment)
     session.flush()
     ranking = Ranking(assignment_id=assignment.id, item_id=item.id, person_id=person.id, cannot_rank=cannot_rank)

@@ -63,7 +63,7 @@ def _rank(project: Project, *, count: int, tie: bool = False, group: Group = Gro
         batch = labeling.create_ranking_batch(session, project, completions_by_prompt=shown)
         for item in session.scalars(select(Item).where(Item.batch_id == batch.id)):
             assignment = Assignment(item_id=item.id, person_id=labeler.id, lease_until=now(),
-                                    state=AssignmentState.submitted)  # fmt: skip
+                                    state=AssignmentState.submitted, group=labeler.group)  # fmt: skip
             session.add(assignment)
             session.flush()
             ranking = Ranking(assignment_id=assignment.id, item_id=item.id, person_id=labeler.id)

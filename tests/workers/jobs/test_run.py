@@ -57,7 +57,7 @@ def _rank_everything(world: World, run: Run) -> None:
         batch = session.scalars(select(Batch).where(Batch.run_id == run.id)).one()
         for item in session.scalars(select(Item).where(Item.batch_id == batch.id)):
             assignment = Assignment(item_id=item.id, person_id=labeler.id, lease_until=now(),
-                                    state=AssignmentState.submitted)  # fmt: skip
+                                    state=AssignmentState.submitted, group=labeler.group)  # fmt: skip
             session.add(assignment)
             session.flush()
             ranking = Ranking(assignment_id=assignment.id, item_id=item.id, person_id=labeler.id)
