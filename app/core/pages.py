@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from app.core.assets import asset
 from app.core.clock import now
+from app.core.foreign_text import shown
 
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
@@ -89,7 +90,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(asset=asset)
-    environment.filters.update(markdown=markdown, ago=ago, duration=duration, thousands=thousands)
+    environment.filters.update(markdown=markdown, shown=shown, ago=ago, duration=duration, thousands=thousands)
     return environment
 
 

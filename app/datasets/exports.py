@@ -17,6 +17,7 @@ from app.datasets.parquet import MESSAGES, Row
 
 BLOCK = 2**18
 IN_MEMORY = 16 * 2**20
+_WHOLE = ("completions", "ranks", "models", "ratings", "flags", "note", "all_bad", "round", "labeled_at")
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -74,8 +75,7 @@ def _preference_conversational(row: Row) -> Iterator[Row]:
 
 
 def _rankings(row: Row) -> Iterator[Row]:
-    names = ("completions", "ranks", "models", "ratings", "flags", "note", "round", "labeled_at")
-    yield {"prompt": row["messages"], **{name: row[name] for name in names}, "ranking_id": row["id"], **_origin(row)}
+    yield {"prompt": row["messages"], **{name: row[name] for name in _WHOLE}, "ranking_id": row["id"], **_origin(row)}
 
 
 def _prompt_completion(row: Row) -> Iterator[Row]:
@@ -125,14 +125,13 @@ def _columns(form: ExportForm) -> pa.Schema:
     comparisons = parquet.COLUMNS[SnapshotKind.comparisons]
     origin = [*_strings("prompt_id", "split", "use_case", "group", "labeler"), ("simulated", pa.bool_())]
     turns = ("prompt", MESSAGES)
-    whole = ("completions", "ranks", "models", "ratings", "flags", "note", "round", "labeled_at")
     fields: dict[ExportForm, list[Any]] = {
         ExportForm.preference: [*_strings("prompt", "chosen", "rejected", "ranking_id"), *origin],
         ExportForm.preference_conversational: [
             turns, ("chosen", MESSAGES), ("rejected", MESSAGES), *_strings("ranking_id"), *origin
         ],
         ExportForm.rankings: [
-            turns, *((name, comparisons.field(name).type) for name in whole), *_strings("ranking_id"), *origin
+            turns, *((name, comparisons.field(name).type) for name in _WHOLE), *_strings("ranking_id"), *origin
         ],
         ExportForm.prompt_completion: [*_strings("prompt", "completion", "demonstration_id"), *origin],
         ExportForm.prompt_completion_conversational: [

@@ -100,6 +100,7 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
                 "messages": prompt.messages,
                 **{column: [place[column] for place in ordered] for column in ordered[0]},
                 "note": ranking.note,
+                "all_bad": ranking.all_bad,
                 **_label_columns(project, prompt, person, number, ranking),
             }
 

@@ -47,6 +47,7 @@ COLUMNS: dict[SnapshotKind, pa.Schema] = {
             ("ratings", pa.list_(_RATING)),
             ("flags", pa.list_(pa.list_(pa.string()))),
             ("note", pa.string()),
+            ("all_bad", pa.bool_()),  # none is good enough to use, whatever their order
             *_LABEL,
         ]
     ),

@@ -43,6 +43,7 @@ class Field:
     label: str
     low: str = ""
     high: str = ""
+    short: str = ""  # what fits on a chip
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,13 @@ def _lettered(session: Session, assignment: Assignment) -> list[Lettered]:
 def _fields(schema: RatingSchema | None, kind: str) -> list[Field]:
     written: list[Mapping[str, Any]] = schema.fields.get(kind, []) if schema else []
     return [
-        Field(each["key"], each.get("label", each["key"]), str(each.get("low", "")), str(each.get("high", "")))
+        Field(
+            key=each["key"],
+            label=each.get("label", each["key"]),
+            low=str(each.get("low", "")),
+            high=str(each.get("high", "")),
+            short=each.get("short", ""),
+        )
         for each in written
     ]
 
@@ -144,12 +151,13 @@ def receipt(session: Session, assignment: Assignment) -> Receipt | None:
         text = session.scalar(select(Demonstration.text).where(Demonstration.assignment_id == assignment.id)) or ""
         words = len(text.split())
         return Receipt(assignment.id, {}, f"a demonstration of {words} word{'' if words == 1 else 's'}", text)
+    verdict = "; none is good enough to use" if ranking.all_bad else ""
     if ranking.cannot_rank:
-        return Receipt(assignment.id, {}, "cannot be ranked")
+        return Receipt(assignment.id, {}, f"cannot be ranked{verdict}")
     places = select(RankingPlace.completion_id, RankingPlace.rank).where(RankingPlace.ranking_id == ranking.id)
     stored = {each.completion_id: each.rank for each in session.execute(places)}
     ranks = {letter: stored[each] for letter, each in letters_of(assignment).items() if each in stored}
-    return Receipt(assignment.id, ranks, in_words(ranks))
+    return Receipt(assignment.id, ranks, in_words(ranks) + verdict)
 
 
 def _newest_ranking(assignment: Assignment) -> Select[Ranking]:

@@ -46,6 +46,14 @@ class CompletionRating(Sent):
     note: Note = ""
 
 
+class Compared(Sent):
+    """One answer of compare mode: two completions side by side."""
+
+    left: Letter
+    right: Letter
+    better: Literal["left", "right", "tie"]
+
+
 class Draft(Sent):
     """What stands on the page now: of a ranking, or the text of a demonstration."""
 
@@ -53,6 +61,9 @@ class Draft(Sent):
     ratings: dict[Letter, CompletionRating] = {}
     note: Note = ""
     cannot_rank: bool = False
+    all_bad: bool = False  # none is good enough to use, whatever their order
+    order_touched: bool | None = None  # whether these ranks were set by hand on the page; none: it cannot tell
+    compared: list[Compared] = Field([], max_length=300)
     text: Text = ""
     active_seconds: ActiveSeconds = 0
 

@@ -77,7 +77,8 @@ def check_ranking(bench: Bench, sent: Submission) -> None:
     """Refuse a ranking that is not whole, or that speaks of what is not there."""
     letters = bench.letters
     wrong: dict[str, str] = {}
-    for letter in sorted({*sent.ranks, *sent.ratings} - set(letters)):
+    compared = {letter for answer in sent.compared for letter in (answer.left, answer.right)}
+    for letter in sorted({*sent.ranks, *sent.ratings, *compared} - set(letters)):
         wrong[letter] = f"There is no completion {letter}."
     for letter, rank in sent.ranks.items():
         if rank > len(letters):
@@ -104,7 +105,7 @@ def _wrong_keys(bench: Bench, letter: str, rating: CompletionRating) -> dict[str
 
 
 def check_demonstration(sent: Submission) -> None:
-    if sent.ranks or sent.ratings or sent.cannot_rank:
+    if sent.ranks or sent.ratings or sent.cannot_rank or sent.all_bad or sent.compared:
         raise Invalid("This item asks for a text, not for a ranking.", fields={"text": "Write the text."})
     if not sent.text.strip():
         raise Invalid("The answer is empty.", mend="Write what a good assistant would answer, or skip the prompt.",
@@ -119,6 +120,9 @@ def _store_ranking(session: Session, bench: Bench, sent: Submission) -> None:
         person_id=assignment.person_id,
         note=sent.note,
         cannot_rank=sent.cannot_rank,
+        all_bad=sent.all_bad,
+        order_touched=bool(sent.ranks) if sent.order_touched is None else sent.order_touched,
+        comparisons=len(sent.compared),
     )
     session.add(ranking)
     session.flush()

@@ -15,6 +15,7 @@ from app.accounts.models import Person
 from app.core.config import Settings
 from app.core.db import writing
 from app.main import create_app
+from app.projects.models import Project
 
 pytestmark = pytest.mark.browser
 QUIET = [
@@ -107,3 +108,16 @@ def browse_as(page: Page, live_server: str) -> Callable[[Person], Page]:
         return page
 
     return _browse_as
+
+
+@pytest.fixture
+def desk(browse_as: Callable[[Person], Page], labeler: Person, project: Project) -> Callable[[], Page]:
+    """Opens the ranking desk as the labeler, scripts running."""
+
+    def _desk() -> Page:
+        page = browse_as(labeler)
+        page.goto(f"/p/{project.slug}/desk")
+        page.wait_for_selector("#tiers .tier")
+        return page
+
+    return _desk

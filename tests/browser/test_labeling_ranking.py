@@ -1,9 +1,5 @@
 """Every way of ranking in a real browser, each ending in the stored rows."""
 
-import re
-from collections.abc import Callable
-
-import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
@@ -11,68 +7,10 @@ from app.accounts import service as accounts
 from app.accounts.deps import COOKIE
 from app.accounts.models import Person
 from app.core.db import reading, writing
-from app.labeling import service
-from app.labeling.models import Assignment, AssignmentState, Completion, Ranking, RankingPlace, Rating
+from app.labeling.models import Assignment, AssignmentState, Completion, Ranking, Rating
 from app.projects.models import Project
-from tests.factories import make_completion, make_person, make_prompt
-
-BrowseAs = Callable[[Person], Page]
-TEXTS = ["Rex ran.", "Max slept.", "Spot sang.", "Bella swam."]
-
-
-def open_items(project: Project, *, items: int = 1, completions: int = 4, text: str | None = None) -> None:
-    with writing() as session:
-        by_prompt = {}
-        for _ in range(items):
-            prompt = make_prompt(session, project)
-            texts = [f"{TEXTS[n % 4]} Version {n}." if text is None else f"{text}{n}" for n in range(completions)]
-            by_prompt[prompt.id] = [make_completion(session, prompt, text=each) for each in texts]
-        service.create_ranking_batch(session, project, completions_by_prompt=by_prompt)
-
-
-@pytest.fixture
-def desk(browse_as: BrowseAs, labeler: Person, project: Project) -> Callable[[], Page]:
-    """Opens the desk as the labeler, scripts running."""
-
-    def _desk() -> Page:
-        page = browse_as(labeler)
-        page.goto(f"/p/{project.slug}/desk")
-        page.wait_for_selector("#tiers .tier")
-        return page
-
-    return _desk
-
-
-Desk = Callable[[], Page]
-
-
-def seen(page: Page) -> dict[str, str]:
-    """Which text the labeler sees under which letter."""
-    texts = {}
-    for article in page.query_selector_all("article.completion"):
-        letter, text = article.get_attribute("data-letter"), article.query_selector(".text")
-        assert letter
-        assert text
-        texts[letter] = text.inner_text()
-    return texts
-
-
-def submitted(page: Page) -> None:
-    """Wait for the receipt, then check that the page moved on."""
-    expect(page.locator(".receipt")).to_be_visible()
-
-
-def stored_ranks() -> dict[str, int]:
-    """Ranks by text, from the rows."""
-    with reading() as session:
-        query = select(Completion.text, RankingPlace.rank).join(
-            RankingPlace, RankingPlace.completion_id == Completion.id
-        )
-        return dict(session.execute(query).all())
-
-
-def by_text(texts: dict[str, str], **ranks: int) -> dict[str, int]:
-    return {texts[letter]: rank for letter, rank in ranks.items()}
+from tests.browser.ranking_desk import BrowseAs, Desk, by_text, open_items, seen, stored_ranks, submitted
+from tests.factories import make_person
 
 
 def test_digits_letters_and_arrows(desk: Desk, project: Project) -> None:
@@ -87,6 +25,8 @@ def test_digits_letters_and_arrows(desk: Desk, project: Project) -> None:
     submitted(page)
     expect(page.locator(".receipt")).to_contain_text("You submitted A = C > B > D")
     assert stored_ranks() == by_text(texts, A=1, C=1, B=2, D=3)
+    with reading() as session:
+        assert session.scalars(select(Ranking.order_touched)).all() == [True]
     assert page.locator("article.completion").count() == 4, "the next item is there at once"
 
 
@@ -242,6 +182,7 @@ def test_keys_do_nothing_while_a_note_is_written(desk: Desk, project: Project) -
     expect(page.locator("#order-words")).to_have_text("left: A, B, C, D")
     page.keyboard.press("Escape")
     page.keyboard.press("x")
+    page.keyboard.press("Shift+X")
     expect(page.locator("#left-words")).to_have_text("Cannot be ranked")
     page.keyboard.press("Control+Enter")
     submitted(page)
@@ -249,7 +190,8 @@ def test_keys_do_nothing_while_a_note_is_written(desk: Desk, project: Project) -
     assert stored_ranks() == {}
     with reading() as session:
         ranking = session.scalars(select(Ranking)).one()
-    assert (ranking.cannot_rank, ranking.note) == (True, "1 s x u and so on")
+    assert (ranking.cannot_rank, ranking.all_bad, ranking.note) == (True, True, "1 s x u and so on")
+    assert ranking.order_touched is False
 
 
 def test_skip_by_keyboard_with_a_reason(desk: Desk, project: Project) -> None:
@@ -302,27 +244,3 @@ def test_two_browsers_racing_for_one_item(
     headings = sorted(page.locator("main h1").inner_text() for page in (first, second))
     context.close()
     assert headings == ["Nothing is free for you just now", "Rank the completions"]
-
-
-def test_hostile_completions_are_shown_harmlessly(desk: Desk, project: Project) -> None:
-    """Scripts, images, links, right-to-left and zero-width marks, and 100 kB of one word."""
-    open_items(
-        project,
-        completions=2,
-        text="<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">\u202e\u200b",
-    )
-    open_items(project, completions=2, text="w" * 100_000)
-    page = desk()
-    assert page.title().startswith("Rank completions")
-    assert page.locator("article.completion img, article.completion script").count() == 0
-    box = page.locator("article.completion").first.bounding_box()
-    assert box
-    for key in ("a", "1", "b", "2", "Control+Enter"):
-        page.keyboard.press(key)
-    submitted(page)
-    page.wait_for_selector("#tiers .tier")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "one long word wraps"
-    long = page.locator("article.completion .text").first.bounding_box()
-    assert long
-    assert long["height"] <= 900 * 0.7 + 1
-    assert re.match(r"w{1000}", page.locator("article.completion .text").first.inner_text())

@@ -2,6 +2,7 @@
 
 import { ActiveTime, clock } from "./active_time.js";
 import { Autosave, keepLease } from "./autosave.js";
+import { remember } from "./reading.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Submission } from "./submission.js";
 
@@ -53,6 +54,7 @@ export function openBench({ read, write }) {
   new Submission({ form, button, read: readAll, autosave, say, problem: document.getElementById("problem") });
   document.querySelector("#skip form").addEventListener("submit", () => { autosave.isDone = true; }); // no one asks then
   keepLease(api, time);
+  remember(document.getElementById("raw-view"), "raw");
   listenForShortcuts();
   return { form, button, autosave };
 }

@@ -3,6 +3,8 @@
 export class RankingBoard {
   constructor(form) {
     this.form = form;
+    this.isTouched = form.dataset.orderTouched === "true"; // whether anyone has set a rank here, by whatever means
+    form.addEventListener("input", (event) => { this.isTouched ||= event.target.name?.startsWith("rank_") ?? false; });
     this.letters = [...form.querySelectorAll("article[data-letter]")].map((article) => article.dataset.letter);
   }
 
@@ -23,6 +25,7 @@ export class RankingBoard {
   place(letter, rank) {
     if (this.rank(letter) === rank) return;
     for (const radio of this.radios(letter)) radio.checked = Number(radio.value) === rank;
+    this.isTouched = true;
     this.form.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
@@ -56,7 +59,10 @@ export class RankingBoard {
       const rating = this.rating(letter);
       if (rating.note || rating.flags.length || Object.keys(rating.likert).length) ratings[letter] = rating;
     }
-    return { ranks: this.ranks(), ratings, note: this.form.elements.note.value, cannot_rank: this.cannotRank };
+    const { note, all_bad: allBad } = this.form.elements;
+    return {
+      ranks: this.ranks(), ratings, note: note.value, cannot_rank: this.cannotRank, all_bad: allBad.checked, order_touched: this.isTouched,
+    };
   }
 
   rating(letter) {
@@ -82,5 +88,7 @@ export class RankingBoard {
     }
     this.form.elements.note.value = draft.note ?? "";
     this.form.elements.cannot_rank.checked = draft.cannot_rank === true;
+    this.form.elements.all_bad.checked = draft.all_bad === true;
+    this.isTouched ||= draft.order_touched === true;
   }
 }

@@ -1,6 +1,7 @@
 /* The ranking bench: digits rank the framed completion, letters and arrows move the frame, everything can be undone. */
 
 import { openBench } from "./bench.js";
+import { Folding } from "./folding.js";
 import { OrderBar } from "./order_bar.js";
 import { RankingBoard } from "./ranking_board.js";
 import { isBusy } from "./shortcuts.js";
@@ -14,6 +15,7 @@ const history = [];
 const bar = new OrderBar(board, { onPick: (letter) => go(letter), current: () => current });
 const { button } = openBench({ read: () => board.read(), write: (draft) => board.write(draft) });
 let before = board.read();
+new Folding([...form.querySelectorAll("article .text")], document.getElementById("open-all"));
 
 function frame(letter) {
   current = letter;
@@ -47,7 +49,7 @@ function step(by) {
 }
 
 /* Text is left out: the browser's own undo works there. */
-const withoutText = (draft) => JSON.stringify({ ...draft, note: "", ratings: Object.entries(draft.ratings).map(([letter, { likert, flags }]) => [letter, likert, flags]).filter(([, likert, flags]) => flags.length || Object.keys(likert).length) });
+const withoutText = (draft) => JSON.stringify({ ...draft, note: "", order_touched: null, ratings: Object.entries(draft.ratings).map(([letter, { likert, flags }]) => [letter, likert, flags]).filter(([, likert, flags]) => flags.length || Object.keys(likert).length) });
 
 form.addEventListener("input", () => {
   const now = board.read();

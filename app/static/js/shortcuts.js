@@ -1,4 +1,5 @@
-/* Keys click the real buttons: whatever has data-key="u" is clicked by U, and by Alt+U from inside a text. */
+/* Keys click the real buttons: whatever has data-key="u" is clicked by U, and by Alt+U from inside a text. Of several
+   with one key it is the one in sight. */
 
 const isText = (element) => element.matches?.("textarea, select, input:not([type=radio], [type=checkbox])");
 
@@ -26,7 +27,7 @@ export function listenForShortcuts() {
     if (event.key === "Escape" && isText(event.target)) event.target.blur();
     if (isBusy(event)) return;
     const keys = wanted(event);
-    const button = keys && document.querySelector(`[data-key="${CSS.escape(keys)}"]`);
+    const button = keys && [...document.querySelectorAll(`[data-key~="${CSS.escape(keys)}"]`)].find((each) => each.checkVisibility());
     if (!button || button.disabled) return;
     event.preventDefault();
     if (isText(button)) button.focus();

@@ -32,6 +32,7 @@ RANKING = {
     "ratings": [[{"key": "overall", "value": 5}], [], []],
     "flags": [[], ["hallucination"], []],
     "note": "",
+    "all_bad": False,
     **ORIGIN,
 }
 ROWS: dict[SnapshotKind, list[Row]] = {

@@ -185,6 +185,38 @@ def test_completions_that_cannot_be_ranked_store_no_places(session: Session, mir
 
 
 @pytest.mark.parametrize(
+    ("sent", "words"),
+    [
+        ({"all_bad": True}, "D > A = C > B; none is good enough to use"),
+        ({"ranks": {}, "cannot_rank": True, "all_bad": True}, "cannot be ranked; none is good enough to use"),
+        ({"ranks": dict.fromkeys("ABCD", 1)}, "A = B = C = D"),
+    ],
+)
+def test_all_bad_is_said_apart_from_the_order_and_from_a_tie(
+    session: Session, mira: Person, ranking: Assignment, sent: dict[str, object], words: str
+) -> None:
+    assert submit(session, mira, ranking.id, ranked(**sent)).words == words
+    assert session.scalars(select(Ranking.all_bad)).one() == ("all_bad" in sent)
+
+
+@pytest.mark.parametrize(
+    ("sent", "touched", "comparisons"),
+    [
+        ({}, True, 0),  # ranks, from a page that can't tell
+        ({"order_touched": False}, False, 0),
+        ({"ranks": {}, "cannot_rank": True}, False, 0),
+        ({"order_touched": True, "compared": [{"left": "A", "right": "B", "better": "tie"}] * 3}, True, 3),
+    ],
+)
+def test_how_the_order_came_about_is_stored(
+    session: Session, mira: Person, ranking: Assignment, sent: dict[str, object], touched: bool, comparisons: int
+) -> None:
+    submit(session, mira, ranking.id, ranked(**sent))
+    stored = session.scalars(select(Ranking)).one()
+    assert (stored.order_touched, stored.comparisons) == (touched, comparisons)
+
+
+@pytest.mark.parametrize(
     ("values", "field"),
     [
         ({"ranks": {"A": 1, "B": 2, "C": 3}}, "rank_D"),
