@@ -40,8 +40,9 @@ def make_person(
 
 
 def make_project(session: Session, *, name: str = "Story assistant") -> Project:
-    """A project with guidelines and a rating schema of one scale and two flags."""
+    """A project with guidelines, taken as accepted, and a rating schema of one scale and two flags."""
     project = projects.create_project(session, name, slug=f"stories-{next(_numbers)}")
+    project.settings = {"must_accept_guidelines": False}
     for kind in projects.GuidelinesKind:
         projects.publish_guidelines(session, project, kind, "# Be helpful\n\nPrefer true and harmless texts.")
     projects.publish_rating_schema(

@@ -7,24 +7,31 @@ from fastapi import APIRouter
 from app.accounts.deps import SignedIn
 from app.core.db import writing
 from app.core.deps import WriteSession
+from app.labeling.amendments import amend
 from app.labeling.bench import Bench, open_bench
 from app.labeling.leases import count_left, lease_next
 from app.labeling.models import Assignment
+from app.labeling.reports import report
 from app.labeling.schemas import (
+    Amendment,
     AssignmentRead,
     CompletionRead,
     DeskRead,
     Draft,
     FlagRead,
+    GuidelinesRead,
     LeaseRead,
     RatingSchemaRead,
     ReceiptRead,
+    Report,
     ScaleRead,
     Skip,
     Submission,
 )
 from app.labeling.submissions import beat, save_draft, skip, submit
+from app.projects.acceptance import accept, must_accept
 from app.projects.deps import CurrentProject
+from app.projects.models import Guidelines
 
 router = APIRouter(prefix="/api/v1")
 
@@ -34,7 +41,32 @@ def desk(session: WriteSession, person: SignedIn, project: CurrentProject) -> De
     """The assignment this person holds, else the next one."""
     assignment = lease_next(session, person, project)
     bench = open_bench(session, person, assignment.id) if assignment else None
-    return DeskRead(assignment=_read(bench) if bench else None, remaining=count_left(session, person, project))
+    remaining = count_left(session, person, project)
+    if bench and bench.guidelines and must_accept(session, person, project, bench.guidelines):
+        return DeskRead(assignment=None, guidelines_to_accept=_rules(bench.guidelines), remaining=remaining)
+    return DeskRead(assignment=_read(bench) if bench else None, remaining=remaining)
+
+
+@router.post("/projects/{slug}/guidelines/{guidelines_id}/accept")
+def accept_guidelines(
+    session: WriteSession, person: SignedIn, project: CurrentProject, guidelines_id: uuid.UUID
+) -> GuidelinesRead:
+    """Say that you have read this version and work by it."""
+    return _rules(accept(session, person, project, guidelines_id))
+
+
+@router.post("/assignments/{assignment_id}/amendment/submit")
+def amend_assignment(person: SignedIn, assignment_id: uuid.UUID, body: Amendment) -> ReceiptRead:
+    """Hand in anew, in place of what was submitted before; that is kept."""
+    with writing() as session:
+        stored = amend(session, person, assignment_id, body)
+    return ReceiptRead(assignment=stored.assignment_id, ranks=stored.ranks, words=stored.words)
+
+
+@router.post("/assignments/{assignment_id}/report", status_code=204)
+def report_assignment(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID, body: Report) -> None:
+    """Tell the leads what is wrong with an item, or stop its whole batch."""
+    report(session, person, assignment_id, body)
 
 
 @router.post("/assignments/{assignment_id}/submit")
@@ -57,6 +89,10 @@ def put_draft(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID,
 @router.post("/assignments/{assignment_id}/heartbeat")
 def heartbeat(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID) -> LeaseRead:
     return _lease(beat(session, person, assignment_id))
+
+
+def _rules(guidelines: Guidelines) -> GuidelinesRead:
+    return GuidelinesRead(id=guidelines.id, version=guidelines.version, text=guidelines.text)
 
 
 def _lease(assignment: Assignment) -> LeaseRead:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.errors import NotFound
+from app.labeling.current import is_current
 from app.labeling.models import (
     Assignment,
     AssignmentState,
@@ -19,6 +20,7 @@ from app.labeling.models import (
     Completion,
     Demonstration,
     Item,
+    ItemPurpose,
     Ranking,
     RankingPlace,
 )
@@ -56,6 +58,7 @@ class Bench:
     scales: list[Field]
     flags: list[Field]
     guidelines: Guidelines | None
+    purpose: ItemPurpose = ItemPurpose.ordinary
 
     @property
     def is_ranking(self) -> bool:
@@ -74,6 +77,7 @@ class Receipt:
     ranks: dict[str, int]
     words: str
     text: str = ""
+    can_amend: bool = False
 
 
 def letters_of(assignment: Assignment) -> dict[str, uuid.UUID]:
@@ -97,7 +101,7 @@ def own_assignment(session: Session, person: Person, assignment_id: uuid.UUID, *
 def open_bench(session: Session, person: Person, assignment_id: uuid.UUID) -> Bench:
     assignment = own_assignment(session, person, assignment_id)
     query = (
-        select(Batch, Prompt, Project, RatingSchema, Guidelines)
+        select(Batch, Prompt, Project, RatingSchema, Guidelines, Item.purpose)
         .select_from(Item)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
@@ -106,7 +110,7 @@ def open_bench(session: Session, person: Person, assignment_id: uuid.UUID) -> Be
         .outerjoin(Guidelines, Guidelines.id == Batch.guidelines_id)
         .where(Item.id == assignment.item_id)
     )
-    batch, prompt, project, schema, guidelines = session.execute(query).one()
+    batch, prompt, project, schema, guidelines, purpose = session.execute(query).one()
     return Bench(
         assignment=assignment,
         batch=batch,
@@ -116,6 +120,7 @@ def open_bench(session: Session, person: Person, assignment_id: uuid.UUID) -> Be
         scales=_fields(schema, "likert"),
         flags=_fields(schema, "flags"),
         guidelines=guidelines,
+        purpose=purpose,
     )
 
 
@@ -143,23 +148,29 @@ def _fields(schema: RatingSchema | None, kind: str) -> list[Field]:
 
 
 def receipt(session: Session, assignment: Assignment) -> Receipt | None:
-    """What this assignment's submission stored; none when it was not submitted."""
-    if assignment.state != AssignmentState.submitted:
+    """What counts of this assignment's submission; none when it was not submitted."""
+    label = newest_label(session, assignment)
+    if label is None:
         return None
-    ranking = session.scalar(_newest_ranking(assignment))
-    if ranking is None:
-        text = session.scalar(select(Demonstration.text).where(Demonstration.assignment_id == assignment.id)) or ""
-        words = len(text.split())
-        return Receipt(assignment.id, {}, f"a demonstration of {words} word{'' if words == 1 else 's'}", text)
-    verdict = "; none is good enough to use" if ranking.all_bad else ""
-    if ranking.cannot_rank:
+    if isinstance(label, Demonstration):
+        words = len(label.text.split())
+        return Receipt(assignment.id, {}, f"a demonstration of {words} word{'' if words == 1 else 's'}", label.text)
+    verdict = "; none is good enough to use" if label.all_bad else ""
+    if label.cannot_rank:
         return Receipt(assignment.id, {}, f"cannot be ranked{verdict}")
-    places = select(RankingPlace.completion_id, RankingPlace.rank).where(RankingPlace.ranking_id == ranking.id)
+    places = select(RankingPlace.completion_id, RankingPlace.rank).where(RankingPlace.ranking_id == label.id)
     stored = {each.completion_id: each.rank for each in session.execute(places)}
     ranks = {letter: stored[each] for letter, each in letters_of(assignment).items() if each in stored}
     return Receipt(assignment.id, ranks, in_words(ranks) + verdict)
 
 
-def _newest_ranking(assignment: Assignment) -> Select[Ranking]:
+def newest_label(session: Session, assignment: Assignment) -> Ranking | Demonstration | None:
+    """The ranking or demonstration that counts of a submitted assignment: the one that no newer one supersedes."""
+    if assignment.state != AssignmentState.submitted:
+        return None
     mine = select(Ranking).where(Ranking.item_id == assignment.item_id, Ranking.assignment_id == assignment.id)
-    return mine.order_by(Ranking.created_at.desc()).limit(1)
+    ranking = session.scalar(mine.where(is_current(Ranking)))
+    if ranking is not None:
+        return ranking
+    written = select(Demonstration).where(Demonstration.assignment_id == assignment.id)
+    return session.scalar(written.where(is_current(Demonstration)))

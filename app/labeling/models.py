@@ -154,7 +154,7 @@ class Demonstration(Identified, Base):
     """A labeler's own completion of a prompt. A correction is a new row that supersedes the old one."""
 
     __tablename__ = "demonstration"
-    __table_args__ = (Index(None, "prompt_id"),)
+    __table_args__ = (Index(None, "prompt_id"), Index(None, "assignment_id"))
 
     assignment_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("assignment.id"))  # none: imported
     prompt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("prompt.id"))

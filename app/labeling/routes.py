@@ -11,8 +11,8 @@ from app.core.db import reading, writing
 from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid, NotFound
 from app.core.pages import render
-from app.labeling import batch_routes
-from app.labeling.bench import Bench, open_bench, own_assignment, receipt
+from app.labeling import batch_routes, own_routes
+from app.labeling.bench import Bench, open_bench
 from app.labeling.forms import checked, typed_in
 from app.labeling.leases import lease_next
 from app.labeling.models import AssignmentState
@@ -23,27 +23,40 @@ from app.projects.deps import CurrentProject
 
 router = APIRouter()
 router.include_router(batch_routes.router)
+router.include_router(own_routes.router)
 
 
 @router.get("/p/{slug}/desk")
-def desk(request: Request, person: SignedIn, project: CurrentProject, after: uuid.UUID | None = None) -> Response:
-    """The next item, or why there is none. `after` names the submission whose receipt is shown on top."""
+def desk(
+    request: Request,
+    person: SignedIn,
+    project: CurrentProject,
+    after: uuid.UUID | None = None,
+    told: bool = False,
+    stopped: bool = False,
+) -> Response:
+    """The next item, or why there is none. `after` names the submission whose receipt is shown on top; `told` and
+    `stopped` thank for a report."""
     with writing() as session:  # not while the page renders: others wait for their turn to write
         assignment = lease_next(session, person, project)
         state = desk_state(session, person, project)
-        before = receipt(session, own_assignment(session, person, after)) if after else None
+        before = own_routes.receipt_of(session, person, project, after) if after else None
         bench = open_bench(session, person, assignment.id) if assignment else None
+        rules = own_routes.rules_to_accept(session, person, bench) if bench else None
         empty = why_empty(session, person, project) if bench is None else None
+    thanks = "stopped" if stopped else "told" if told else ""
     if bench is None:
-        return render(request, "labeling/desk_empty.html", state=state, empty=empty, before=before)
-    return _bench_page(request, bench, state=state, before=before)
+        return render(request, "labeling/desk_empty.html", state=state, empty=empty, before=before, thanks=thanks)
+    if rules:
+        return render(request, "labeling/accept.html", bench=bench, rules=rules)
+    return _bench_page(request, bench, state=state, before=before, thanks=thanks)
 
 
 def _bench_page(request: Request, bench: Bench, *, status: int = 200, **values: Any) -> Response:
     """The page to work on. `typed` is what a refused form held, else the draft."""
     values.setdefault("typed", bench.assignment.draft or {})
     values.setdefault("submission_key", str(uuid.uuid4()))
-    values = {"error": None, "before": None, **values}
+    values = {"error": None, "before": None, "thanks": "", "amends": "", "until": None, **values}
     template = "labeling/ranking.html" if bench.is_ranking else "labeling/demonstration.html"
     return render(request, template, status=status, bench=bench, **values)
 
@@ -52,11 +65,17 @@ def _bench_page(request: Request, bench: Bench, *, status: int = 200, **values: 
 def assignment_page(request: Request, person: SignedIn, project: CurrentProject, assignment_id: uuid.UUID) -> Response:
     with reading() as session:
         bench = open_bench(session, person, assignment_id)
-        state, stored = desk_state(session, person, project), receipt(session, bench.assignment)
+        state, stored = (
+            desk_state(session, person, project),
+            own_routes.receipt_of(session, person, project, assignment_id),
+        )
+        rules = own_routes.rules_to_accept(session, person, bench)
     if bench.project.id != project.id:
         raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
     if stored is not None or bench.assignment.state == AssignmentState.skipped:
         return render(request, "labeling/done.html", bench=bench, stored=stored, state=state)
+    if rules:
+        return render(request, "labeling/accept.html", bench=bench, rules=rules)
     return _bench_page(request, bench, state=state)
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.accounts.models import Group
-from app.labeling.models import BatchKind
+from app.labeling.models import BatchKind, ReportKind
+from app.labeling.ranks import dense
 from app.prompts.models import Split, UseCase
 
 # Neither database can keep these: NUL, and halves of surrogate pairs.
@@ -26,6 +27,9 @@ def storable(text: Any) -> Any:
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), BeforeValidator(storable)]
 Note = Annotated[str, Field(max_length=LONGEST_NOTE), BeforeValidator(storable)]
+Words = Annotated[  # some at least
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NOTE), BeforeValidator(storable)
+]
 Letter = Annotated[str, StringConstraints(pattern=r"^[A-Z]$")]
 Rank = Annotated[int, Field(strict=True, ge=1, le=26)]
 Likert = Annotated[int, Field(strict=True, ge=1, le=LIKERT_MAX)]
@@ -65,6 +69,7 @@ class Draft(Sent):
     order_touched: bool | None = None  # whether these ranks were set by hand on the page; none: it cannot tell
     compared: list[Compared] = Field([], max_length=300)
     text: Text = ""
+    pasted_characters: Annotated[int, Field(ge=0, le=10_000_000)] = 0
     active_seconds: ActiveSeconds = 0
 
 
@@ -74,8 +79,36 @@ class Submission(Draft):
     submission_key: SubmissionKey
 
 
+class Amendment(Submission):
+    """A submission handed in anew, in place of the ranking or demonstration that `amends` names."""
+
+    amends: uuid.UUID
+
+    def as_stored(self) -> dict[str, Any]:
+        """A ranking in the shape in which `amendments.stored_as_draft` reads it back."""
+        ratings = {letter: rating for letter, rating in self.ratings.items() if rating != CompletionRating()}
+        return {
+            "ranks": {} if self.cannot_rank else dense(self.ranks),
+            "ratings": {
+                letter: {**rating.model_dump(), "flags": sorted(set(rating.flags))}
+                for letter, rating in ratings.items()
+            },
+            "note": self.note,
+            "cannot_rank": self.cannot_rank,
+            "all_bad": self.all_bad,
+        }
+
+
+class Report(Sent):
+    """What is wrong with an item, or with its whole batch."""
+
+    kind: ReportKind
+    reason: Words
+    details: Note = ""
+
+
 class Skip(Sent):
-    reason: Annotated[Note, StringConstraints(strip_whitespace=True, min_length=1)]
+    reason: Words
 
 
 class BatchCreate(Sent):
@@ -134,8 +167,15 @@ class AssignmentRead(BaseModel):
     draft: Draft | None
 
 
+class GuidelinesRead(BaseModel):
+    id: uuid.UUID
+    version: int
+    text: str
+
+
 class DeskRead(BaseModel):
     assignment: AssignmentRead | None
+    guidelines_to_accept: GuidelinesRead | None = None  # then there is no assignment before they are accepted
     remaining: int  # counted up to 100
 
 

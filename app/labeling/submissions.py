@@ -33,10 +33,10 @@ def submit(session: Session, person: Person, assignment_id: uuid.UUID, submissio
         _check_key(session, submission)
         if bench.is_ranking:
             check_ranking(bench, submission)
-            _store_ranking(session, bench, submission)
+            store_ranking(session, bench, submission)
         else:
             check_demonstration(submission)
-            _store_demonstration(session, bench, submission)
+            store_demonstration(session, bench, submission)
         _mark_submitted(session, assignment, submission)
     elif assignment.submission_key != submission.submission_key:
         raise _already_submitted(session, assignment)
@@ -112,7 +112,7 @@ def check_demonstration(sent: Submission) -> None:
                       fields={"text": "Still empty."})  # fmt: skip
 
 
-def _store_ranking(session: Session, bench: Bench, sent: Submission) -> None:
+def store_ranking(session: Session, bench: Bench, sent: Submission, *, supersedes_id: uuid.UUID | None = None) -> None:
     assignment, shown = bench.assignment, letters_of(bench.assignment)
     ranking = Ranking(
         assignment_id=assignment.id,
@@ -123,6 +123,7 @@ def _store_ranking(session: Session, bench: Bench, sent: Submission) -> None:
         all_bad=sent.all_bad,
         order_touched=bool(sent.ranks) if sent.order_touched is None else sent.order_touched,
         comparisons=len(sent.compared),
+        supersedes_id=supersedes_id,
     )
     session.add(ranking)
     session.flush()
@@ -144,13 +145,17 @@ def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: Co
     )
 
 
-def _store_demonstration(session: Session, bench: Bench, sent: Submission) -> None:
+def store_demonstration(
+    session: Session, bench: Bench, sent: Submission, *, supersedes_id: uuid.UUID | None = None
+) -> None:
     session.add(
         Demonstration(
             assignment_id=bench.assignment.id,
             prompt_id=bench.prompt.id,
             person_id=bench.assignment.person_id,
             text=sent.text.strip(),
+            pasted_characters=sent.pasted_characters,
+            supersedes_id=supersedes_id,
         )
     )
 

@@ -164,9 +164,11 @@ def _work(person: Simulated, slug: str, url: str, seed: int, orders: threading.S
 def _next_ranking(client: httpx.Client, slug: str) -> Mapping[str, Any] | None:
     """The next assignment that asks for a ranking; demonstrations are left to people."""
     while True:
-        assignment: Mapping[str, Any] | None = _send(client, "GET", f"/api/v1/projects/{slug}/desk").json()[
-            "assignment"
-        ]
+        desk = _send(client, "GET", f"/api/v1/projects/{slug}/desk").json()
+        if rules := desk["guidelines_to_accept"]:
+            _send(client, "POST", f"/api/v1/projects/{slug}/guidelines/{rules['id']}/accept")
+            continue
+        assignment: Mapping[str, Any] | None = desk["assignment"]
         if assignment is None or assignment["completions"]:
             return assignment
         reason = {"reason": "Simulated labelers only rank."}

@@ -803,6 +803,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("supersedes_id", name=op.f("uq_demonstration_supersedes_id")),
     )
     with op.batch_alter_table("demonstration", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_demonstration_assignment_id"), ["assignment_id"], unique=False)
         batch_op.create_index(batch_op.f("ix_demonstration_prompt_id"), ["prompt_id"], unique=False)
 
     op.create_table(

@@ -80,7 +80,11 @@ class Labelers:
         chance = random.Random(number)
         with httpx.Client(base_url=self.here.address, cookies={COOKIE: token}, timeout=30) as client:
             while not self._stop.is_set():
-                assignment = self._send(client, "GET", f"/api/v1/projects/{self.slug}/desk")["assignment"]
+                desk = self._send(client, "GET", f"/api/v1/projects/{self.slug}/desk")
+                if rules := desk["guidelines_to_accept"]:
+                    self._send(client, "POST", f"/api/v1/projects/{self.slug}/guidelines/{rules['id']}/accept")
+                    continue
+                assignment = desk["assignment"]
                 if assignment is None:
                     return
                 self._submit(client, assignment, chance)

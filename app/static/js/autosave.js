@@ -59,6 +59,10 @@ export class Autosave {
   async saveNow(options = {}) {
     clearTimeout(this.timer);
     if (this.isSaving || this.isDone || !this.isUnsaved()) return;
+    if (!this.api) { // a correction has no draft on the server: what counts there is what was submitted
+      this.show("kept-here");
+      return;
+    }
     this.isSaving = true;
     this.firstUnsaved = undefined;
     const upTo = this.changes;

@@ -8,6 +8,7 @@ import { Submission } from "./submission.js";
 
 const WORDS = {
   saved: ["Draft saved", "saved"],
+  "kept-here": ["Kept in this browser · not submitted yet", "unsaved"],
   "saved-without-lease": ["Draft saved · time ran out, still accepted", "unsaved"],
   unsaved: ["Not saved yet", "unsaved"],
   offline: ["Offline · kept in this browser", "unsaved"],
@@ -33,7 +34,7 @@ export function openBench({ read, write }) {
   const form = document.getElementById("bench-form");
   const button = document.getElementById("submit");
   const say = sayer(document.getElementById("draft-state"));
-  const { api, assignment } = form.dataset;
+  const { api, assignment, amends } = form.dataset;
   const timer = document.getElementById("active-time");
   const tick = (seconds) => {
     timer.hidden = false;
@@ -42,8 +43,8 @@ export function openBench({ read, write }) {
   };
   const time = new ActiveTime(Number(form.dataset.activeSeconds), tick);
   tick(time.seconds);
-  const readAll = () => ({ ...read(), active_seconds: time.seconds });
-  const autosave = new Autosave({ api, assignment, read: readAll, show: say });
+  const readAll = () => ({ ...read(), active_seconds: time.seconds, ...(amends ? { amends } : {}) });
+  const autosave = new Autosave({ api: amends ? null : api, assignment, read: readAll, show: say });
   const kept = autosave.kept();
   if (form.dataset.savedAt) say("saved");
   if (kept) {
@@ -53,7 +54,7 @@ export function openBench({ read, write }) {
   form.addEventListener("input", () => autosave.changed());
   new Submission({ form, button, read: readAll, autosave, say, problem: document.getElementById("problem") });
   document.querySelector("#skip form").addEventListener("submit", () => { autosave.isDone = true; }); // no one asks then
-  keepLease(api, time);
+  if (!amends) keepLease(api, time);
   remember(document.getElementById("raw-view"), "raw");
   listenForShortcuts();
   return { form, button, autosave };

@@ -7,11 +7,24 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.accounts.models import AuditEvent, Person
-from app.core.db import reading
+from app.core.config import Settings
+from app.core.db import reading, writing
 from app.projects.models import Project
 from app.projects.settings import ProjectSettings, settings_of
+from tests.factories import make_project
 
 SignIn = Callable[[Person], TestClient]
+
+
+@pytest.fixture
+def project(installation: Settings) -> Project:
+    """A project of which nothing was set."""
+    with writing() as session:
+        project = make_project(session)
+        project.settings = {}
+        return project
+
+
 FORM = {"amend_minutes": "30", "disturbing_per_day": "0", "break_after_minutes": "45", "show_own_agreement": "true"}
 
 
