@@ -83,7 +83,7 @@ def stored_as_draft(session: Session, assignment: Assignment) -> dict[str, Any]:
     """What counts now of this assignment, in the shape in which a draft is kept, ranks dense."""
     newest = newest_label(session, assignment)
     if isinstance(newest, Demonstration):
-        return {"text": newest.text}
+        return {"text": newest.text, "pasted_characters": newest.pasted_characters}
     if newest is None:
         return {}
     letters = {completion_id: letter for letter, completion_id in letters_of(assignment).items()}
@@ -104,5 +104,5 @@ def stored_as_draft(session: Session, assignment: Assignment) -> dict[str, Any]:
 def _as_draft(bench: Bench, sent: Amendment) -> dict[str, Any]:
     """What was sent in the shape of `stored_as_draft`."""
     if not bench.is_ranking:
-        return {"text": sent.text.strip()}
+        return {"text": sent.text.strip(), "pasted_characters": sent.pasted_characters}
     return sent.as_stored()

@@ -7,11 +7,13 @@ import pytest
 from playwright.sync_api import Dialog, Page, Route, expect
 from sqlalchemy import delete, select
 
+from app.accounts import service as accounts
 from app.accounts.models import Person, SignIn
 from app.core.db import reading, writing
 from app.labeling.models import Assignment, Demonstration, Ranking, RankingPlace
 from app.projects.models import Project
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
+from tests.factories import make_person
 
 BrowseAs = Callable[[Person], Page]
 STATE = "#draft-state"
@@ -189,20 +191,71 @@ def test_a_double_click_submits_once(ranking_page: Page) -> None:
         assert len(session.scalars(select(Ranking)).all()) == 1
 
 
-def test_signed_out_while_writing_loses_nothing(writing_page: Page, browse_as: BrowseAs, labeler: Person) -> None:
+def test_signed_out_while_writing_one_signs_in_in_place(writing_page: Page, labeler: Person) -> None:
     page = writing_page
     with writing() as session:
+        accounts.set_password(session.get_one(Person, labeler.id), "a long enough password")
         session.execute(delete(SignIn))
     page.keyboard.type("Still here.")
     expect(page.locator(STATE)).to_have_text("Signed out · kept in this browser")
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    form = page.get_by_role("dialog", name="Sign in again")
+    expect(form.get_by_label("E-mail")).to_have_value(labeler.email)
+    form.get_by_label("Password").fill("not this one")
+    page.keyboard.press("Enter")
+    expect(form.get_by_role("alert")).to_contain_text("The address or the password is wrong.")
+    form.get_by_label("Password").fill("a long enough password")
+    page.keyboard.press("Enter")
+    expect(page.locator(STATE)).to_have_text("Draft saved")
+    expect(page.locator("#answer")).to_have_value("Still here.")
+
+
+def test_signed_out_at_the_click_it_is_handed_in_after_signing_in(writing_page: Page, labeler: Person) -> None:
+    page = writing_page
+    with writing() as session:
+        accounts.set_password(session.get_one(Person, labeler.id), "a long enough password")
+    page.keyboard.type("Still here.")
+    expect(page.locator(STATE)).to_have_text("Draft saved")
+    with writing() as session:
+        session.execute(delete(SignIn))
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("#problem")).to_contain_text("You are signed out, so this is not stored yet.")
-    expect(page.locator("#answer")).to_have_value("Still here.")
-    browse_as(labeler)
-    page.get_by_role("button", name="Submit").click()
+    page.keyboard.type("a long enough password")
+    page.keyboard.press("Enter")
     expect(page.locator(".receipt")).to_contain_text("a demonstration of 2 words")
     with reading() as session:
         assert session.scalars(select(Demonstration.text)).all() == ["Still here."]
+
+
+def test_another_person_who_signs_in_hands_nothing_in(writing_page: Page, labeler: Person, project: Project) -> None:
+    page = writing_page
+    with writing() as session:
+        other = make_person(session, project=project)
+        accounts.set_password(other, "a long enough password")
+        session.execute(delete(SignIn))
+    page.keyboard.type("Still here.")
+    page.get_by_role("button", name="Submit").click()
+    form = page.get_by_role("dialog", name="Sign in again")
+    form.get_by_label("E-mail").fill(other.email)
+    form.get_by_label("Password").fill("a long enough password")
+    page.keyboard.press("Enter")
+    expect(form.get_by_role("alert")).to_contain_text(f"This is {labeler.name}'s work")
+    with reading() as session:
+        assert session.scalars(select(Demonstration)).all() == []
+
+
+def test_what_was_pasted_is_kept_as_a_fact(writing_page: Page) -> None:
+    page = writing_page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.keyboard.type("Max said: ")
+    page.evaluate("navigator.clipboard.writeText('a quotation')")
+    page.keyboard.press("Control+v")
+    expect(page.locator("#pasted")).to_have_text("11 characters pasted ·")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".receipt")).to_be_visible()
+    with reading() as session:
+        made = session.scalars(select(Demonstration)).one()
+    assert (made.text, made.pasted_characters) == ("Max said: a quotation", 11)
 
 
 def test_a_refusal_says_why_and_keeps_the_page(ranking_page: Page) -> None:

@@ -7,8 +7,8 @@ const LONGEST_WAIT = 5_000;
 const RETRY = 5_000;
 
 export class Autosave {
-  constructor({ api, assignment, read, show, leave = () => {} }) {
-    Object.assign(this, { api, read, show, leave, store: `touchstone:draft:${assignment}` });
+  constructor({ api, assignment, read, show }) {
+    Object.assign(this, { api, read, show, store: `touchstone:draft:${assignment}` });
     this.changes = 0; // counted, so that a save that was overtaken doesn't call a later change saved
     this.saved = 0;
     this.isSaving = false;

@@ -3,6 +3,7 @@
 import { ActiveTime, clock } from "./active_time.js";
 import { Autosave, keepLease } from "./autosave.js";
 import { remember } from "./reading.js";
+import { signInAgain } from "./sign_in_again.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Submission } from "./submission.js";
 
@@ -18,7 +19,7 @@ const WORDS = {
   "not-stored": ["Not stored yet · trying again", "unsaved"],
 };
 
-function sayer(chip) {
+function sayer(chip, signInButton) {
   return (state, details = {}) => {
     const [words, look] = WORDS[state];
     chip.hidden = false;
@@ -26,6 +27,7 @@ function sayer(chip) {
     chip.dataset.state = state;
     chip.textContent = details.seconds ? `${words} in ${details.seconds} s` : words;
     chip.title = details.detail ?? "";
+    signInButton.hidden = state !== "signed-out";
   };
 }
 
@@ -33,7 +35,9 @@ function sayer(chip) {
 export function openBench({ read, write }) {
   const form = document.getElementById("bench-form");
   const button = document.getElementById("submit");
-  const say = sayer(document.getElementById("draft-state"));
+  const signInButton = document.getElementById("sign-in-again");
+  const say = sayer(document.getElementById("draft-state"), signInButton);
+  const signIn = signInAgain();
   const { api, assignment, amends } = form.dataset;
   const timer = document.getElementById("active-time");
   const tick = (seconds) => {
@@ -52,7 +56,8 @@ export function openBench({ read, write }) {
     autosave.changed();
   }
   form.addEventListener("input", () => autosave.changed());
-  new Submission({ form, button, read: readAll, autosave, say, problem: document.getElementById("problem") });
+  new Submission({ form, button, read: readAll, autosave, say, problem: document.getElementById("problem"), signIn });
+  signInButton.addEventListener("click", () => signIn(() => autosave.saveNow()));
   document.querySelector("#skip form").addEventListener("submit", () => { autosave.isDone = true; }); // no one asks then
   if (!amends) keepLease(api, time);
   remember(document.getElementById("raw-view"), "raw");

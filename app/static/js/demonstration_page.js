@@ -8,11 +8,27 @@ const answer = document.getElementById("answer");
 const shown = document.getElementById("preview");
 const count = document.getElementById("word-count");
 const views = document.querySelectorAll("input[name=view]");
-const { button } = openBench({ read: () => ({ text: answer.value }), write: (draft) => { answer.value = draft.text ?? ""; } });
+const pasted = document.getElementById("pasted");
+let pastedCharacters = Number(form.dataset.pastedCharacters);
+
+const { button } = openBench({
+  read: () => ({ text: answer.value, pasted_characters: pastedCharacters }),
+  write: (draft) => {
+    answer.value = draft.text ?? "";
+    pastedCharacters = draft.pasted_characters ?? 0;
+  },
+});
+
+/* Kept as a fact beside the text, and told: a quotation is no fault. */
+answer.addEventListener("beforeinput", (event) => {
+  if (!["insertFromPaste", "insertFromDrop"].includes(event.inputType)) return;
+  pastedCharacters += (event.data ?? event.dataTransfer?.getData("text/plain") ?? "").length;
+});
 
 function show() {
   const words = answer.value.trim() ? answer.value.trim().split(/\s+/).length : 0;
   count.textContent = `${words} word${words === 1 ? "" : "s"}`;
+  pasted.textContent = pastedCharacters ? `${pastedCharacters} characters pasted ·` : "";
   button.disabled = words === 0;
   document.getElementById("why-not").textContent = words ? "" : "Nothing written yet.";
 }

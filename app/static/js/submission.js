@@ -5,8 +5,8 @@ import { send, Unreachable } from "./server.js";
 const WAITS = [1, 2, 4, 8, 15];
 
 export class Submission {
-  constructor({ form, button, read, autosave, say, problem }) {
-    Object.assign(this, { form, button, read, autosave, say, problem, attempt: 0, isUnderWay: false });
+  constructor({ form, button, read, autosave, say, problem, signIn }) {
+    Object.assign(this, { form, button, read, autosave, say, problem, signIn, attempt: 0, isUnderWay: false });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.start();
@@ -57,16 +57,11 @@ export class Submission {
     this.isUnderWay = false;
     this.button.disabled = false;
     this.say(this.autosave.isUnsaved() ? "unsaved" : "saved");
+    if (status === 401) this.signIn(() => this.start());
     const words = document.createElement("b");
     words.textContent = status === 401 ? "You are signed out, so this is not stored yet. " : `${body.detail ?? "That was refused."} `;
-    this.problem.replaceChildren(words, status === 401 ? signInLink() : document.createTextNode(body.mend ?? ""));
+    this.problem.replaceChildren(words, status === 401 ? "Sign in again, and it is handed in." : body.mend ?? "");
     this.problem.hidden = false;
     this.problem.scrollIntoView({ block: "center" });
   }
-}
-
-function signInLink() {
-  const link = document.createElement("a");
-  Object.assign(link, { href: "/sign-in?then=/me", target: "_blank", rel: "noopener", textContent: "Sign in in another tab, then submit again." });
-  return link;
 }
