@@ -97,7 +97,7 @@ def invite_labeler(page: Page) -> str:
 def write_demonstrations(page: Page, count: int) -> None:
     page.goto("/p/starter/desk")
     expect(page.get_by_role("heading", name="Before you begin")).to_be_visible()
-    page.keyboard.press("Enter")  # accepts the guidelines
+    page.get_by_role("button", name="I have read them").press("Enter")
     for number in range(count):
         page.goto("/p/starter/desk")
         page.get_by_role("textbox").first.fill(f"{STORY} That was story {number}.")
