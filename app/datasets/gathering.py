@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import Group, Person
 from app.core.errors import Invalid
@@ -24,19 +24,21 @@ from app.labeling.models import (
     Demonstration,
     Item,
     ItemCompletion,
+    ItemPurpose,
     Ranking,
     RankingPlace,
     Rating,
 )
 from app.projects.models import Project, Round
 from app.prompts.models import PlainText, Prompt
+from app.quality.exclusions import is_left_out
 from app.registry.models import Model
 
 Place = dict[str, Any]
 
 
 def gather(session: Session, project: Project, kind: SnapshotKind, wanted: SnapshotFilter) -> Iterator[Row]:
-    """The rows of a dataset, by id. Superseded labels and those on retired prompts are left out."""
+    """The rows of a dataset, by id. Superseded and excluded labels and those on retired prompts are left out."""
     return _GATHERERS[kind](session, project, wanted)
 
 
@@ -60,7 +62,8 @@ def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotF
         .outerjoin(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
         .where(is_current(Demonstration))
-        .where(*_of_prompts(project, wanted), *_of_labels(wanted, Demonstration, BatchKind.demonstration))
+        .where(*_of_prompts(project, wanted), *_of_batches(wanted, BatchKind.demonstration))
+        .where(*_of_labels(project, wanted, Demonstration, Person, Assignment))
         .order_by(Demonstration.id)
     )
     for demonstration, prompt, person, number in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
@@ -83,8 +86,9 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
         .join(Assignment, Assignment.id == Ranking.assignment_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Person, Person.id == Ranking.person_id)
-        .where(Ranking.cannot_rank.is_(False), is_current(Ranking))
-        .where(*_of_prompts(project, wanted), *_of_labels(wanted, Ranking, BatchKind.ranking))
+        .where(Ranking.cannot_rank.is_(False), is_current(Ranking), _counts(project, wanted))
+        .where(*_of_prompts(project, wanted), *_of_batches(wanted, BatchKind.ranking))
+        .where(*_of_labels(project, wanted, Ranking, Person, Assignment))
         .order_by(Ranking.id)
     )
     found = iter(session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)))
@@ -103,6 +107,23 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
                 "all_bad": ranking.all_bad,
                 **_label_columns(project, prompt, person, number, ranking),
             }
+
+
+def _counts(project: Project, wanted: SnapshotFilter) -> ColumnElement[bool]:
+    """Where a lead decided a disagreement, the decision counts and the labelers' rankings of the item don't. A decision
+    that the filter leaves out decides nothing."""
+    if not wanted.use_adjudications:
+        return Ranking.is_adjudication.is_(False)
+    decision, lead, made_on, newer = aliased(Ranking), aliased(Person), aliased(Assignment), aliased(Ranking)
+    decided = exists().where(
+        decision.item_id == Ranking.item_id,
+        decision.is_adjudication,
+        ~exists().where(newer.supersedes_id == decision.id),
+        lead.id == decision.person_id,
+        made_on.id == decision.assignment_id,
+        *_of_labels(project, wanted, decision, lead, made_on),
+    )
+    return or_(Ranking.is_adjudication, ~decided)
 
 
 def _places(session: Session, rankings: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Place]]:
@@ -174,17 +195,29 @@ def _of_prompts(project: Project, wanted: SnapshotFilter) -> list[ColumnElement[
     return conditions
 
 
-def _of_labels(
-    wanted: SnapshotFilter, label: type[Demonstration] | type[Ranking], kind: BatchKind
-) -> list[ColumnElement[bool]]:
+def _of_batches(wanted: SnapshotFilter, kind: BatchKind) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    if wanted.purpose == "training":  # imported demonstrations have no assignment, hence no batch
-        imported = and_(Assignment.id.is_(None), Person.group == Group.training)
-        conditions += [or_(imported, Assignment.group == Group.training), or_(Batch.id.is_(None), Batch.kind == kind)]
+    if wanted.purpose == "training":  # imported demonstrations have no batch; answers to items that teach are practice
+        conditions += [or_(Batch.id.is_(None), Batch.kind == kind)]
+        conditions += [or_(Item.id.is_(None), Item.purpose != ItemPurpose.training)]
     if wanted.rounds:
         conditions.append(Round.number.in_(wanted.rounds))
+    return conditions
+
+
+def _of_labels(
+    project: Project,
+    wanted: SnapshotFilter,
+    label: type[Demonstration] | type[Ranking],
+    person: type[Person],
+    assignment: type[Assignment],
+) -> list[ColumnElement[bool]]:
+    conditions = [~is_left_out(project, label)]
+    if wanted.purpose == "training":  # imported demonstrations have no assignment
+        imported = and_(assignment.id.is_(None), person.group == Group.training)
+        conditions.append(or_(imported, assignment.group == Group.training))
     if not wanted.include_simulated:
-        conditions.append(Person.is_simulated.is_(False))
+        conditions.append(person.is_simulated.is_(False))
     if wanted.until:
         conditions.append(label.created_at < wanted.until)
     return conditions

@@ -68,6 +68,7 @@ def freeze(
     use_cases: Annotated[list[str], Form()] = [],  # noqa: B006
     rounds: Annotated[str, Form()] = "",
     include_simulated: Annotated[bool, Form()] = False,
+    without_adjudications: Annotated[bool, Form()] = False,
 ) -> Response:
     wanted = {
         "purpose": purpose,
@@ -75,6 +76,7 @@ def freeze(
         "use_cases": use_cases,
         "rounds": rounds.replace(",", " ").split(),
         "include_simulated": include_simulated,
+        "use_adjudications": not without_adjudications,
     }
     try:
         snapshot = service.freeze_snapshot(session, project, kind, wanted, person, refuse_empty=True)

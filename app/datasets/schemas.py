@@ -27,6 +27,9 @@ class SnapshotFilter(BaseModel):
     ids: list[uuid.UUID] = Field([], description="These prompts only.")
     include_simulated: bool = Field(True, description="Whether simulated labelers count.")
     until: AwareDatetime | None = Field(None, description="Labels made before this moment.")
+    use_adjudications: bool = Field(
+        True, description="Where a lead decided a disagreement, that ranking stands in for the labelers' of the item."
+    )
 
     @field_validator("splits", "use_cases", "rounds", "ids")
     @classmethod
@@ -57,6 +60,8 @@ def in_words(wanted: SnapshotFilter) -> str:
         parts.append("no simulated labelers")
     if wanted.until:
         parts.append(f"until {_moment(wanted.until)}")
+    if not wanted.use_adjudications:
+        parts.append("as labelers ranked, also where a lead decided")
     return "; ".join(parts)
 
 

@@ -14,6 +14,7 @@ from app.evals.intervals import Estimate, clustered_mean
 from app.labeling.current import is_current
 from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
 from app.projects.models import Project
+from app.quality.exclusions import is_left_out
 from app.registry.models import Model
 
 Columns = TypeVarTuple("Columns")
@@ -40,14 +41,15 @@ class Standing:
 
 
 def _counting(query: Select[*Columns], project: Project, judgments: Judgments) -> Select[*Columns]:
-    """Restrict a query over Ranking to the judgments that count; superseded rankings don't."""
+    """Restrict a query over Ranking to the judgments that count: none superseded, none that a lead has excluded, and no
+    lead's decision, which is made only where labelers disagree."""
     query = (
         query.select_from(Ranking)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Person, Person.id == Ranking.person_id)
         .where(Batch.project_id == project.id, Ranking.cannot_rank.is_(False))
-        .where(is_current(Ranking))
+        .where(is_current(Ranking), ~Ranking.is_adjudication, ~is_left_out(project, Ranking))
     )
     if judgments.kind is not None:
         query = query.where(Batch.kind == judgments.kind)

@@ -169,7 +169,16 @@ class Ranking(Identified, Base):
     """One labeler's order of the completions of an item, ties allowed."""
 
     __tablename__ = "ranking"
-    __table_args__ = (Index(None, "item_id"),)
+    __table_args__ = (
+        Index(None, "item_id"),
+        # The few that are a lead's: whether an item has one is asked for every ranking of a snapshot.
+        Index(
+            "ix_ranking_of_adjudication",
+            "item_id",
+            sqlite_where=text("is_adjudication = 1"),
+            postgresql_where=text("is_adjudication"),
+        ),
+    )
 
     assignment_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("assignment.id"))
     item_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("item.id"))

@@ -1,18 +1,24 @@
-"""How far labelers agree: of two labelers' comparisons of the same two completions, the share that points the same way.
+"""How far labelers agree: pairwise, and by Kendall's tau-b.
 
-Comparisons in which either labeler sees a tie are left out, so chance is 50 % (Stiennon et al. 2020, C.2; the paper
-reports 72.6 ± 1.5 % without its formula). The interval resamples whole items: an item's pairs are not independent.
+Agreement is the share of two labelers' comparisons of the same two completions that points the same way. Comparisons in
+which either labeler sees a tie are left out, so chance is 50 % (Stiennon et al. 2020, C.2; the paper reports 72.6 ±
+1.5 % without its formula). Tau-b counts ties: it is 1 for the same order, 0 for none in common, -1 for the reverse.
+Intervals resample whole items: an item's pairs are not independent.
 """
 
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import combinations
 
-from app.quality.intervals import resampled_interval
+import numpy as np
+import numpy.typing as npt
 
-RESAMPLES = 1000
+from app.quality.intervals import Figure, clustered_figure
+
+Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,62 +28,83 @@ class Judged:
     item_id: uuid.UUID
     person_id: uuid.UUID
     ranks: Mapping[uuid.UUID, int]
+    week: date | None = None  # its Monday
+    is_excluded: bool = False  # a lead has left it out of new snapshots
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """A share with its 95 % interval (none with fewer than two items), and what it rests on."""
+class Meeting:
+    """Two labelers on the same item: how many of their comparisons agree, of how many that neither sees as a tie."""
 
-    share: float
-    interval: tuple[float, float] | None
-    comparisons: int
-    items: int
+    one: Judged
+    other: Judged
+    agreed: int
+    total: int
+    tau: float | None  # none when one of them ties everything
 
+    @property
+    def item_id(self) -> uuid.UUID:
+        return self.one.item_id
 
-# (item, one labeler, the other, comparisons that agree, comparisons in all)
-Meeting = tuple[uuid.UUID, uuid.UUID, uuid.UUID, int, int]
+    @property
+    def is_excluded(self) -> bool:
+        return self.one.is_excluded or self.other.is_excluded
 
 
 def meetings(judged: Iterable[Judged]) -> Iterator[Meeting]:
-    """Every two labelers who ranked the same item, with how often they agree on it."""
+    """Every two labelers who ranked the same item, where there is anything to compare."""
     by_item: dict[uuid.UUID, list[Judged]] = defaultdict(list)
     for each in judged:
         by_item[each.item_id].append(each)
-    for item_id, rankings in by_item.items():
-        for one, other in combinations(rankings, 2):
-            agreed, total = _compare(one.ranks, other.ranks)
-            if total:
-                yield item_id, one.person_id, other.person_id, agreed, total
+    for rankings in by_item.values():
+        if len(rankings) > 1:
+            yield from _meetings_on(rankings)
 
 
-def _compare(one: Mapping[uuid.UUID, int], other: Mapping[uuid.UUID, int]) -> tuple[int, int]:
-    agreed = total = 0
-    for first, second in combinations(sorted(one.keys() & other.keys()), 2):
-        mine, theirs = one[first] - one[second], other[first] - other[second]
-        if mine and theirs:
-            total += 1
-            agreed += (mine > 0) == (theirs > 0)
-    return agreed, total
+def _meetings_on(rankings: Sequence[Judged]) -> Iterator[Meeting]:
+    signs, known = _comparisons(rankings)  # (L, P) each
+    untied = np.abs(signs)
+    alike = signs @ signs.T  # (L, L): pairs that agree less those that don't
+    total = untied @ untied.T
+    mine = untied @ known.T  # pairs that one orders, among those the other compared too
+    for i, j in combinations(range(len(rankings)), 2):
+        scale = (mine[i, j] * mine[j, i]) ** 0.5
+        if scale:
+            agreed = round((total[i, j] + alike[i, j]) / 2)
+            yield Meeting(rankings[i], rankings[j], agreed, round(total[i, j]), float(alike[i, j] / scale))
 
 
-def agreement(found: Iterable[Meeting], *, seed: int = 0) -> Agreement | None:
+def _comparisons(rankings: Sequence[Judged]) -> tuple[Numbers, Numbers]:
+    """For each labeler and each pair of completions: 1, -1 or 0 for a tie, and whether the labeler ranked both."""
+    completions = sorted({completion for each in rankings for completion in each.ranks})
+    ranks = np.array([[each.ranks.get(completion, np.nan) for completion in completions] for each in rankings])
+    first, second = np.triu_indices(len(completions), k=1)
+    gaps = np.sign(ranks[:, first] - ranks[:, second])
+    return np.nan_to_num(gaps), (~np.isnan(gaps)).astype(float)
+
+
+def agreement(found: Iterable[Meeting], *, seed: int = 0) -> Figure | None:
     """Agreement over all meetings; none when no two labelers compared the same completions."""
-    counts: dict[uuid.UUID, tuple[int, int]] = {}
-    for item_id, _, _, agreed, total in found:
-        before = counts.get(item_id, (0, 0))
-        counts[item_id] = (before[0] + agreed, before[1] + total)
-    if not counts:
-        return None
-    agreed, total = (sum(column) for column in zip(*counts.values(), strict=True))
-    interval = resampled_interval(list(counts.values()), resamples=RESAMPLES, seed=seed)
-    return Agreement(agreed / total, interval, total, len(counts))
+    return clustered_figure(((each.item_id, each.agreed, each.total) for each in found), seed=seed)
 
 
-def agreement_by_labeler(found: Sequence[Meeting], *, seed: int = 0) -> dict[uuid.UUID, Agreement]:
-    """Each labeler's agreement with all the others."""
+def mean_tau(found: Iterable[Meeting], *, seed: int = 0) -> Figure | None:
+    """Kendall's tau-b, averaged over meetings."""
+    taus = ((each.item_id, each.tau, 1) for each in found if each.tau is not None)
+    return clustered_figure(taus, seed=seed)
+
+
+def by_labeler(found: Iterable[Meeting]) -> dict[uuid.UUID, list[Meeting]]:
+    """Each labeler's meetings with all the others, but those with others' excluded work."""
     of: dict[uuid.UUID, list[Meeting]] = defaultdict(list)
     for meeting in found:
-        of[meeting[1]].append(meeting)
-        of[meeting[2]].append(meeting)
-    measured = {person_id: agreement(theirs, seed=seed) for person_id, theirs in of.items()}
+        for me, other in ((meeting.one, meeting.other), (meeting.other, meeting.one)):
+            if not other.is_excluded:
+                of[me.person_id].append(meeting)
+    return of
+
+
+def agreement_by_labeler(found: Iterable[Meeting], *, seed: int = 0) -> dict[uuid.UUID, Figure]:
+    """Each labeler's agreement with all the others."""
+    measured = {person_id: agreement(theirs, seed=seed) for person_id, theirs in by_labeler(found).items()}
     return {person_id: each for person_id, each in measured.items() if each is not None}

@@ -8,6 +8,7 @@ from app.core.deps import ReadSession
 from app.core.pages import render
 from app.projects.deps import CurrentProject
 from app.quality import service
+from app.quality.spreadsheet import labelers_csv
 
 router = APIRouter()
 
@@ -15,3 +16,11 @@ router = APIRouter()
 @router.get("/p/{slug}/labeling")
 def labeling_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
     return render(request, "quality/labeling.html", figures=service.labeling_figures(session, project))
+
+
+@router.get("/p/{slug}/labeling/labelers.csv")
+def labelers_table(session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
+    """The table of labelers, for spreadsheets."""
+    content = labelers_csv(service.labeling_figures(session, project).labelers)
+    name = f'attachment; filename="{project.slug}.labelers.csv"'
+    return Response(content, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": name})

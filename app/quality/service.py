@@ -1,132 +1,165 @@
-"""A project's labeling in figures: batches with their progress and agreement, labelers with theirs."""
+"""A project's labeling in figures: batches with their progress and agreement, and how far labelers agree at all."""
 
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
-from app.labeling.current import is_current
-from app.labeling.models import (
-    Assignment,
-    AssignmentState,
-    Batch,
-    BatchKind,
-    Item,
-    Ranking,
-    RankingPlace,
-)
+from app.labeling.models import Batch, BatchKind
 from app.labeling.progress import BatchProgress, batches_of, progress_of
 from app.projects.models import Guidelines, Project
-from app.quality.agreement import Agreement, Judged, Meeting, agreement, agreement_by_labeler, meetings
+from app.quality.agreement import agreement, mean_tau
+from app.quality.alpha import ordinal_alpha, units_of
+from app.quality.evidence import MOST_ITEMS, Evidence, load_evidence, load_gold, load_ratings
+from app.quality.gold import GoldAnswer, gold_accuracy
+from app.quality.intervals import Figure
+from app.quality.labelers import LabelerFigures, labelers_of
+
+Key = TypeVar("Key", bound=Hashable)
+OWN_ITEMS = 500
+WEEKS_SHOWN = 26
+
+
+@dataclass(frozen=True, slots=True)
+class Agreements:
+    """Three measures of the same rankings. Work that a lead has excluded is in none of them."""
+
+    pairwise: Figure | None
+    alpha: Figure | None
+    tau: Figure | None
+
+
+NOTHING = Agreements(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchFigures:
     batch: Batch
     progress: BatchProgress
-    agreement: Agreement | None
+    agreements: Agreements
     guidelines_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class LabelerFigures:
-    person: Person
-    rankings: int
-    demonstrations: int
-    skipped: int
-    median_seconds: float | None
-    agreement: Agreement | None
+class LabelingFigures:
+    """The labeling page."""
+
+    whole: Agreements
+    gold: Figure | None
+    ratings: list[tuple[str, Figure]]  # Krippendorff's alpha of each scale
+    batches: list[BatchFigures]
+    by_use_case: list[tuple[str, Agreements]]
+    by_week: list[tuple[str, Agreements]]
+    labelers: list[LabelerFigures]
+    items: int
+    is_capped: bool
 
 
 @dataclass(frozen=True, slots=True)
-class LabelingFigures:
-    batches: list[BatchFigures]
+class TeamFigures:
+    """The overview's part: who labels, and how far they agree."""
+
     labelers: list[LabelerFigures]
-    agreement: Agreement | None
+    agreement: Figure | None
 
 
-def project_agreement(session: Session, project: Project) -> Agreement | None:
-    """Agreement over all rankings of a project."""
-    return agreement(meeting for found in _meetings_by_batch(session, project).values() for meeting in found)
+@dataclass(frozen=True, slots=True)
+class OwnFigures:
+    """What a labeler may be told of their own work."""
+
+    agreement: Figure | None
+    gold: Figure | None
 
 
-def labeling_figures(session: Session, project: Project) -> LabelingFigures:
-    found = _meetings_by_batch(session, project)
-    every = [meeting for each in found.values() for meeting in each]
+def team_figures(session: Session, project: Project) -> TeamFigures:
+    evidence = load_evidence(session, project)
+    counting = _counting(evidence)
+    return TeamFigures(labelers_of(session, project, evidence), agreement(counting.meetings))
+
+
+def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITEMS) -> LabelingFigures:
+    evidence = load_evidence(session, project, most=most)
+    gold = load_gold(session, project)
+    counting = _counting(evidence)
+    week_of = {each.item_id: str(each.week) for each in counting.judged}  # of the item's last ranking
+    weeks = _by(counting, week_of.get)
+    use_cases = _by(counting, lambda item: evidence.facets[item].use_case.value.replace("_", " "))
+    scales = {scale: ordinal_alpha(units) for scale, units in load_ratings(session, project, most=most).items()}
+    return LabelingFigures(
+        whole=_measure(counting),
+        gold=gold_accuracy(gold),
+        ratings=[(scale.replace("_", " "), figure) for scale, figure in sorted(scales.items()) if figure],
+        batches=_batches(session, project, evidence),
+        by_use_case=[(name, measured) for name, measured in sorted(use_cases.items()) if measured.tau],
+        by_week=[(week, measured) for week, measured in sorted(weeks.items()) if week and measured.tau][-WEEKS_SHOWN:],
+        labelers=labelers_of(session, project, evidence, gold=gold, with_flags=True),
+        items=len(evidence.facets),
+        is_capped=evidence.is_capped,
+    )
+
+
+def own_figures(session: Session, project: Project, person: Person) -> OwnFigures:
+    """A labeler's own agreement with all others, and their own gold accuracy, over their newest items."""
+    evidence = load_evidence(session, project, person=person, most=OWN_ITEMS)
+    return OwnFigures(own_agreement(evidence, person.id), own_gold(load_gold(session, project, person=person), person))
+
+
+def own_agreement(evidence: Evidence, person_id: uuid.UUID) -> Figure | None:
+    return agreement(each for each in evidence.meetings if person_id in (each.one.person_id, each.other.person_id))
+
+
+def own_gold(answers: Sequence[GoldAnswer], person: Person) -> Figure | None:
+    return gold_accuracy(each for each in answers if each.person_id == person.id)
+
+
+def _counting(evidence: Evidence) -> Evidence:
+    """Without screening, whose candidates may never label, and without what was excluded."""
+    facets = {item: facet for item, facet in evidence.facets.items() if facet.kind != BatchKind.screening}
+    return replace(
+        evidence,
+        facets=facets,
+        judged=[each for each in evidence.judged if each.item_id in facets and not each.is_excluded],
+        meetings=[each for each in evidence.meetings if each.item_id in facets and not each.is_excluded],
+    )
+
+
+def _measure(evidence: Evidence) -> Agreements:
+    units = units_of(each for each in evidence.judged if not each.is_excluded)
+    found = [each for each in evidence.meetings if not each.is_excluded]
+    return Agreements(agreement(found), ordinal_alpha(units), mean_tau(found))
+
+
+def _by(evidence: Evidence, key: Callable[[uuid.UUID], Key]) -> dict[Key, Agreements]:
+    """Agreement within each group of items."""
+    groups: dict[Key, Evidence] = defaultdict(lambda: replace(evidence, judged=[], meetings=[]))
+    for judged in evidence.judged:
+        groups[key(judged.item_id)].judged.append(judged)
+    for meeting in evidence.meetings:
+        groups[key(meeting.item_id)].meetings.append(meeting)
+    return {name: _measure(group) for name, group in groups.items()}
+
+
+def _batches(session: Session, project: Project, evidence: Evidence) -> list[BatchFigures]:
     batches = batches_of(session, project)
     progress = progress_of(session, batches)
+    measured = _by(evidence, lambda item: evidence.facets[item].batch_id)
     versions = _guidelines_versions(session, project)
-    figures = [
+    return [
         BatchFigures(
             batch=batch,
             progress=progress.get(batch.id, BatchProgress()),
-            agreement=agreement(found.get(batch.id, [])),
+            agreements=measured.get(batch.id, NOTHING),
             guidelines_version=versions.get(batch.guidelines_id) if batch.guidelines_id else None,
         )
         for batch in batches
     ]
-    return LabelingFigures(figures, _labelers(session, project, every), agreement(every))
-
-
-def _meetings_by_batch(session: Session, project: Project) -> dict[uuid.UUID, list[Meeting]]:
-    """Labelers meet within a batch: under the same rules, over the same completions."""
-    query = (
-        select(Item.batch_id, Ranking.item_id, Ranking.person_id, RankingPlace.completion_id, RankingPlace.rank)
-        .join(Ranking, Ranking.id == RankingPlace.ranking_id)
-        .join(Item, Item.id == Ranking.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, Item.got > 1, ~Ranking.cannot_rank)
-        .where(is_current(Ranking))
-    )
-    ranks: dict[tuple[uuid.UUID, uuid.UUID, uuid.UUID], dict[uuid.UUID, int]] = defaultdict(dict)
-    for batch_id, item_id, person_id, completion_id, rank in session.execute(query):
-        ranks[batch_id, item_id, person_id][completion_id] = rank
-    judged: dict[uuid.UUID, list[Judged]] = defaultdict(list)
-    for (batch_id, item_id, person_id), places in ranks.items():
-        judged[batch_id].append(Judged(item_id, person_id, places))
-    return {batch_id: list(meetings(each)) for batch_id, each in judged.items()}
 
 
 def _guidelines_versions(session: Session, project: Project) -> dict[uuid.UUID, int]:
     query = select(Guidelines.id, Guidelines.version).where(Guidelines.project_id == project.id)
     return dict(session.execute(query).all())
-
-
-def _labelers(session: Session, project: Project, found: list[Meeting]) -> list[LabelerFigures]:
-    """Whoever submitted or skipped something here, the busiest first."""
-    query = (
-        select(Person, Assignment.state, Assignment.active_seconds, Batch.kind)
-        .join(Assignment, Assignment.person_id == Person.id)
-        .join(Item, Item.id == Assignment.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id)
-        .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
-    )
-    work: dict[uuid.UUID, list[tuple[AssignmentState, int, BatchKind]]] = defaultdict(list)
-    people: dict[uuid.UUID, Person] = {}
-    for person, state, seconds, kind in session.execute(query):
-        people[person.id] = person
-        work[person.id].append((state, seconds, kind))
-    agreements = agreement_by_labeler(found)
-    figures = [_labeler(people[each], work[each], agreements.get(each)) for each in people]
-    return sorted(figures, key=lambda each: (-each.rankings - each.demonstrations, each.person.name))
-
-
-def _labeler(
-    person: Person, work: list[tuple[AssignmentState, int, BatchKind]], agreed: Agreement | None
-) -> LabelerFigures:
-    kinds = [kind for state, _, kind in work if state == AssignmentState.submitted]
-    timed = [seconds for state, seconds, _ in work if state == AssignmentState.submitted and seconds]
-    demonstrations = kinds.count(BatchKind.demonstration)
-    return LabelerFigures(
-        person=person,
-        rankings=len(kinds) - demonstrations,
-        demonstrations=demonstrations,
-        skipped=len(work) - len(kinds),
-        median_seconds=median(timed) if timed else None,
-        agreement=agreed,
-    )

@@ -39,7 +39,7 @@ def overview_page(request: Request, session: ReadSession, person: SignedIn, proj
     loop = overview.read_loop(session, project)
     if wants_fragment(request):
         return render(request, "runs/_loop.html", overview=loop)
-    figures = quality.labeling_figures(session, project)
+    figures = quality.team_figures(session, project)
     force = workers.workforce(session)
     return render(request, "runs/overview.html", overview=loop, figures=figures, workforce=force)
 

@@ -829,6 +829,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("ranking", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_ranking_item_id"), ["item_id"], unique=False)
+        batch_op.create_index(
+            "ix_ranking_of_adjudication",
+            ["item_id"],
+            unique=False,
+            sqlite_where=sa.text("is_adjudication = 1"),
+            postgresql_where=sa.text("is_adjudication"),
+        )
 
     op.create_table(
         "ranking_place",

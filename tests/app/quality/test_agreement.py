@@ -2,12 +2,13 @@
 
 import uuid
 from itertools import combinations
+from math import sqrt
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quality.agreement import Judged, agreement, agreement_by_labeler, meetings
+from app.quality.agreement import Judged, agreement, agreement_by_labeler, mean_tau, meetings
 
 COMPLETIONS = [uuid.UUID(int=n) for n in range(9)]
 MIRA, NOOR, INES = (uuid.UUID(int=100 + n) for n in range(3))
@@ -19,7 +20,7 @@ def judged(item: int, person: uuid.UUID, *ranks: int) -> Judged:
 
 def share(*rankings: Judged) -> float | None:
     found = agreement(meetings(rankings))
-    return found.share if found else None
+    return found.value if found else None
 
 
 def test_the_same_order_agrees_wholly_and_the_reverse_not_at_all() -> None:
@@ -30,7 +31,7 @@ def test_the_same_order_agrees_wholly_and_the_reverse_not_at_all() -> None:
 def test_ties_of_either_labeler_are_left_out() -> None:
     found = agreement(meetings([judged(1, MIRA, 1, 1, 2), judged(1, NOOR, 1, 2, 2)]))
     assert found is not None
-    assert (found.share, found.comparisons) == (1.0, 1)
+    assert (found.value, found.n) == (1.0, 1)
 
 
 def test_nothing_to_compare_gives_no_figure() -> None:
@@ -48,7 +49,7 @@ def test_only_completions_that_both_ranked_are_compared() -> None:
 def test_each_labeler_is_compared_with_all_others() -> None:
     rankings = [judged(1, MIRA, 1, 2), judged(1, NOOR, 1, 2), judged(1, INES, 2, 1)]
     by_labeler = agreement_by_labeler(list(meetings(rankings)))
-    assert {person: each.share for person, each in by_labeler.items()} == {MIRA: 0.5, NOOR: 0.5, INES: 0.0}
+    assert {person: each.value for person, each in by_labeler.items()} == {MIRA: 0.5, NOOR: 0.5, INES: 0.0}
 
 
 def test_one_item_has_no_interval_and_more_items_narrow_it() -> None:
@@ -80,7 +81,7 @@ def test_the_interval_rests_on_items_not_on_pairs() -> None:
     ]
     found = agreement(meetings(rankings))
     assert found is not None
-    assert (found.share, found.interval, found.comparisons, found.items) == (0.5, (0.0, 1.0), 72, 2)
+    assert (found.value, found.interval, found.n, found.items) == (0.5, (0.0, 1.0), 72, 2)
 
 
 def test_the_interval_is_the_same_each_time() -> None:
@@ -105,6 +106,49 @@ def test_agreement_is_the_share_counted_one_by_one(items: list[tuple[list[int], 
         assert found is None
     else:
         assert found is not None
-        assert found.share == pytest.approx(same / total)
-        assert found.comparisons == total
-        assert found.interval is None or found.interval[0] <= found.share <= found.interval[1]
+        assert found.value == pytest.approx(same / total)
+        assert found.n == total
+        assert found.interval is None or found.interval[0] <= found.value <= found.interval[1]
+
+
+def slow_tau(one: list[int], other: list[int]) -> float | None:
+    """Tau-b as it is defined, pair by pair."""
+    concordant = discordant = tied_one = tied_other = tied_both = 0
+    for i, j in combinations(range(len(one)), 2):
+        mine, theirs = one[i] - one[j], other[i] - other[j]
+        concordant += mine * theirs > 0
+        discordant += mine * theirs < 0
+        tied_one += mine == 0 and theirs != 0
+        tied_other += theirs == 0 and mine != 0
+        tied_both += mine == theirs == 0
+    of_one, of_other = concordant + discordant + tied_other, concordant + discordant + tied_one
+    return (concordant - discordant) / sqrt(of_one * of_other) if of_one * of_other else None
+
+
+def test_tau_b_of_a_textbook() -> None:
+    """Eight pairs alike, one not, one tied by the second: 7 / sqrt(10 × 9)."""
+    found = mean_tau(meetings([judged(1, MIRA, 1, 2, 3, 4, 5), judged(1, NOOR, 2, 1, 3, 3, 5)]))
+    assert found is not None
+    assert found.value == pytest.approx(0.7378647873)
+
+
+@given(st.lists(st.integers(1, 4), min_size=5, max_size=5), st.lists(st.integers(1, 4), min_size=5, max_size=5))
+def test_tau_is_the_one_of_the_definition(one: list[int], other: list[int]) -> None:
+    found, slow = mean_tau(meetings([judged(1, MIRA, *one), judged(1, NOOR, *other)])), slow_tau(one, other)
+    assert (found is None) == (slow is None)
+    assert found is None or found.value == pytest.approx(slow)
+
+
+def test_tau_looks_only_at_what_both_ranked() -> None:
+    one = Judged(uuid.UUID(int=1), MIRA, dict(zip(COMPLETIONS[:4], (1, 2, 3, 3), strict=True)))
+    other = Judged(uuid.UUID(int=1), NOOR, dict(zip(COMPLETIONS[1:5], (1, 2, 3, 4), strict=True)))
+    found = mean_tau(meetings([one, other]))
+    assert found is not None
+    assert found.value == pytest.approx(slow_tau([2, 3, 3], [1, 2, 3]))
+
+
+def test_excluded_work_counts_in_no_ones_agreement_but_that_labelers_own() -> None:
+    spam = Judged(uuid.UUID(int=1001), INES, dict(zip(COMPLETIONS, (2, 1), strict=False)), is_excluded=True)
+    found = list(meetings([judged(1, MIRA, 1, 2), judged(1, NOOR, 1, 2), spam]))
+    assert [each.value for each in agreement_by_labeler(found).values()] == [1.0, 1.0, 0.0]
+    assert [each.is_excluded for each in found] == [False, True, True]

@@ -12,7 +12,7 @@ from app.labeling.models import Ranking, RankingPlace
 from app.labeling.schemas import Skip, Submission
 from app.labeling.submissions import skip, submit
 from app.projects.models import Project
-from app.quality.service import labeling_figures, project_agreement
+from app.quality.service import labeling_figures, team_figures
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.factories import make_person, make_project
 
@@ -41,16 +41,16 @@ def test_figures_by_batch_and_labeler(session: Session, project: Project) -> Non
     work(session, noor, project, ranks={"A": 1, "B": 3, "C": 2})
     work(session, mira, project, text="A brave dog.")
     figures = labeling_figures(session, project)
-    assert figures.agreement is not None
-    assert figures.agreement.share == pytest.approx(2 / 3)
-    measured = {each.batch.id: each.agreement for each in figures.batches}
-    assert measured[batch.id] == figures.agreement
+    assert figures.whole.pairwise is not None
+    assert figures.whole.pairwise.value == pytest.approx(2 / 3)
+    measured = {each.batch.id: each.agreements.pairwise for each in figures.batches}
+    assert measured[batch.id] == figures.whole.pairwise == team_figures(session, project).agreement
     assert list(measured.values()).count(None) == 1
     busiest = figures.labelers[0]
     assert (busiest.person.id, busiest.rankings, busiest.demonstrations) == (mira.id, 1, 1)
     assert busiest.median_seconds == 60
     assert busiest.agreement is not None
-    assert busiest.agreement.comparisons == 3
+    assert busiest.agreement.n == 3
 
 
 def test_skips_are_counted_and_cannot_be_ranked_is_no_comparison(session: Session, project: Project) -> None:
@@ -62,7 +62,7 @@ def test_skips_are_counted_and_cannot_be_ranked_is_no_comparison(session: Sessio
     assert assignment is not None
     skip(session, mira, assignment.id, Skip(reason="unsafe"))
     figures = labeling_figures(session, project)
-    assert figures.agreement is None
+    assert figures.whole.pairwise is None
     assert {each.person.id: (each.rankings, each.skipped) for each in figures.labelers} == {
         mira.id: (1, 1),
         noor.id: (1, 0),
@@ -74,9 +74,9 @@ def test_a_corrected_ranking_counts_in_place_of_the_first(session: Session, proj
     mira, noor = (make_person(session, project=project) for _ in range(2))
     work(session, mira, project, ranks={"A": 1, "B": 2})
     work(session, noor, project, ranks={"A": 2, "B": 1})
-    found = project_agreement(session, project)
+    found = team_figures(session, project).agreement
     assert found is not None
-    assert found.share == 0.0
+    assert found.value == 0.0
     first = session.query(Ranking).filter_by(person_id=noor.id).one()
     better = Ranking(
         assignment_id=first.assignment_id, item_id=first.item_id, person_id=noor.id, supersedes_id=first.id
@@ -86,11 +86,11 @@ def test_a_corrected_ranking_counts_in_place_of_the_first(session: Session, proj
     for place in session.query(RankingPlace).filter_by(ranking_id=first.id).all():
         session.add(RankingPlace(ranking_id=better.id, completion_id=place.completion_id, rank=3 - place.rank))
     session.flush()
-    found = project_agreement(session, project)
+    found = team_figures(session, project).agreement
     assert found is not None
-    assert found.share == 1.0
+    assert found.value == 1.0
 
 
 def test_an_empty_project_has_empty_figures(session: Session, project: Project) -> None:
     figures = labeling_figures(session, project)
-    assert (figures.batches, figures.labelers, figures.agreement) == ([], [], None)
+    assert (figures.batches, figures.labelers, figures.whole.pairwise, figures.gold) == ([], [], None, None)

@@ -1,0 +1,155 @@
+"""What agreement rests on: the newest items that two labelers or more have ranked, with everyone's ranks."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person
+from app.labeling.current import is_current
+from app.labeling.models import (
+    Assignment,
+    AssignmentState,
+    Batch,
+    BatchKind,
+    Item,
+    ItemPurpose,
+    Ranking,
+    RankingPlace,
+    Rating,
+)
+from app.projects.models import Project
+from app.prompts.models import Prompt, UseCase
+from app.quality.agreement import Judged, Meeting, meetings
+from app.quality.alpha import Unit
+from app.quality.exclusions import is_covered, standing_exclusions
+from app.quality.gold import GoldAnswer, count_alike, gold_ranks
+
+# Beyond these, more would take the page longer and move no figure: 3,000 items give agreement to about half a point.
+MOST_ITEMS = 3000
+MOST_GOLD = 5000
+Chosen = Select[uuid.UUID]
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """What an item is grouped by."""
+
+    batch_id: uuid.UUID
+    kind: BatchKind
+    use_case: UseCase
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    judged: list[Judged]  # the oldest first
+    meetings: list[Meeting]
+    facets: dict[uuid.UUID, Facet]
+    is_capped: bool  # there are older items, which were not looked at
+
+
+def monday(moment: datetime) -> date:
+    return moment.date() - timedelta(days=moment.weekday())
+
+
+def load_evidence(
+    session: Session, project: Project, *, person: Person | None = None, most: int = MOST_ITEMS
+) -> Evidence:
+    """Every labeler's current ranks on the project's newest items with two judgments or more (of one person: on those
+    that this person ranked). A lead's decisions are no labeler's judgment."""
+    rows = session.execute(_shared_items(project, person).limit(most + 1)).all()
+    facets = {item_id: Facet(batch_id, kind, use_case) for item_id, batch_id, kind, use_case in rows[:most]}
+    chosen = _shared_items(project, person).limit(most).with_only_columns(Item.id)
+    judged = _judged(session, project, chosen)
+    return Evidence(judged, list(meetings(judged)), facets, is_capped=len(rows) > most)
+
+
+def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID, uuid.UUID, BatchKind, UseCase]:
+    query = (
+        select(Item.id, Item.batch_id, Batch.kind, Prompt.use_case)
+        .join(Batch, Batch.id == Item.batch_id)
+        .join(Prompt, Prompt.id == Item.prompt_id)
+        .where(Batch.project_id == project.id, Item.got > 1)
+        .where(Batch.kind.not_in([BatchKind.demonstration, BatchKind.grading]))
+        .order_by(Item.created_at.desc(), Item.id)
+    )
+    if person is None:
+        return query
+    mine = (Assignment.person_id == person.id) & (Assignment.state == AssignmentState.submitted)
+    return query.join(Assignment, (Assignment.item_id == Item.id) & mine)
+
+
+def _judged(session: Session, project: Project, chosen: Chosen) -> list[Judged]:
+    excluded = standing_exclusions(session, project)
+    counting = (Ranking.item_id.in_(chosen), ~Ranking.cannot_rank, ~Ranking.is_adjudication, is_current(Ranking))
+    places = select(RankingPlace.ranking_id, RankingPlace.completion_id, RankingPlace.rank)
+    ranks: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)
+    for ranking_id, completion_id, rank in session.execute(
+        places.join(Ranking, Ranking.id == RankingPlace.ranking_id).where(*counting)
+    ):
+        ranks[ranking_id][completion_id] = rank
+    query = select(Ranking.id, Ranking.item_id, Ranking.person_id, Ranking.created_at).where(*counting)
+    return [
+        Judged(item_id, person_id, ranks[ranking_id], monday(made), is_covered(excluded, person_id, made))
+        for ranking_id, item_id, person_id, made in session.execute(query.order_by(Ranking.created_at, Ranking.id))
+    ]
+
+
+def load_ratings(session: Session, project: Project, *, most: int = MOST_ITEMS) -> dict[str, list[Unit]]:
+    """By scale, every rated completion of the newest shared items with what each labeler gave it."""
+    chosen = _shared_items(project, None).limit(most).with_only_columns(Item.id)
+    excluded = standing_exclusions(session, project)
+    query = (
+        select(Ranking.item_id, Ranking.person_id, Ranking.created_at, Rating.completion_id, Rating.likert)
+        .join(Rating, Rating.ranking_id == Ranking.id)
+        .where(Ranking.item_id.in_(chosen), ~Ranking.is_adjudication, is_current(Ranking))
+    )
+    found: dict[str, dict[tuple[uuid.UUID, uuid.UUID], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for item_id, person_id, made, completion_id, likert in session.execute(query):
+        if not is_covered(excluded, person_id, made):
+            for scale, value in likert.items():
+                found[scale][item_id, completion_id].append(value)
+    return {scale: [(item_id, values) for (item_id, _), values in units.items()] for scale, units in found.items()}
+
+
+def load_gold(session: Session, project: Project, *, person: Person | None = None) -> list[GoldAnswer]:
+    """First answers to items whose answer is known, the newest of them: what was corrected later may have been
+    corrected because the answer was shown."""
+    is_gold = Item.purpose.in_([ItemPurpose.gold, ItemPurpose.training])
+    query = (
+        select(Ranking.id, Ranking.item_id, Ranking.person_id, Ranking.created_at)
+        .join(Item, Item.id == Ranking.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Batch.project_id == project.id, is_gold)
+        .where(Ranking.supersedes_id.is_(None), ~Ranking.is_adjudication)
+        .order_by(Ranking.created_at.desc(), Ranking.id)
+        .limit(MOST_GOLD)
+    )
+    if person is not None:
+        query = query.where(Ranking.person_id == person.id)
+    answered = session.execute(query).all()
+    ranks = _ranks_of(session, query.with_only_columns(Ranking.id))
+    known = _known_answers(session, {each.item_id for each in answered})
+    found = []
+    for ranking_id, item_id, person_id, made in answered:
+        alike, pairs = count_alike(known.get(item_id, {}), ranks[ranking_id])
+        if pairs:
+            found.append(GoldAnswer(item_id, person_id, alike, pairs, monday(made)))
+    return found
+
+
+def _ranks_of(session: Session, chosen: Chosen) -> dict[uuid.UUID, dict[uuid.UUID, int]]:
+    query = select(RankingPlace.ranking_id, RankingPlace.completion_id, RankingPlace.rank)
+    ranks: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)
+    for ranking_id, completion_id, rank in session.execute(query.where(RankingPlace.ranking_id.in_(chosen))):
+        ranks[ranking_id][completion_id] = rank
+    return ranks
+
+
+def _known_answers(session: Session, item_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, dict[uuid.UUID, int]]:
+    query = select(Item.id, Item.gold).where(Item.id.in_(item_ids))
+    return {item_id: gold_ranks(gold) for item_id, gold in session.execute(query)}

@@ -1,0 +1,44 @@
+"""Gold accuracy: how often a labeler orders two completions as the known answer does."""
+
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from itertools import combinations
+from typing import Any
+
+from app.quality.intervals import Figure, clustered_figure
+
+
+@dataclass(frozen=True, slots=True)
+class GoldAnswer:
+    """One labeler's first answer to an item whose answer is known."""
+
+    item_id: uuid.UUID
+    person_id: uuid.UUID
+    alike: int  # of the pairs that the known answer orders, those that the labeler orders alike
+    pairs: int
+    week: date
+
+
+def gold_ranks(gold: Mapping[str, Any] | None) -> dict[uuid.UUID, int]:
+    """The ranks of an item's known answer; none when it has only flags, or none at all."""
+    return {uuid.UUID(completion): rank for completion, rank in ((gold or {}).get("ranks") or {}).items()}
+
+
+def count_alike(answer: Mapping[uuid.UUID, int], ranks: Mapping[uuid.UUID, int]) -> tuple[int, int]:
+    """Of the pairs that the answer orders, how many are ordered alike, and how many there are. The labeler's tie is not
+    alike; the answer's ties are left out."""
+    alike = pairs = 0
+    for first, second in combinations(sorted(answer), 2):
+        gap = answer[first] - answer[second]
+        if gap:
+            pairs += 1
+            mine = ranks.get(first, 0) - ranks.get(second, 0) if first in ranks and second in ranks else 0
+            alike += mine * gap > 0
+    return alike, pairs
+
+
+def gold_accuracy(answers: Iterable[GoldAnswer], *, seed: int = 0) -> Figure | None:
+    """The share of all pairs ordered alike; none without gold."""
+    return clustered_figure(((each.item_id, each.alike, each.pairs) for each in answers), seed=seed)

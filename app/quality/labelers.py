@@ -1,0 +1,198 @@
+"""Labelers in figures: how much each did, how fast, how far they agree with others and gold, and what stands out."""
+
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from statistics import median
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person
+from app.labeling.models import Assignment, AssignmentState, Batch, BatchKind, Item, Ranking
+from app.projects.models import Project
+from app.quality.agreement import Meeting, agreement, by_labeler, mean_tau
+from app.quality.evidence import Evidence
+from app.quality.exclusions import standing_exclusions
+from app.quality.flags import Flag, Weeks, constant_flag, drift_flag, position_flag, speed_flag, untouched_flag
+from app.quality.gold import GoldAnswer, gold_accuracy
+from app.quality.intervals import Figure
+from app.quality.position import mean_places
+from app.quality.work import NEWEST, Work, newest_work
+
+
+@dataclass(frozen=True, slots=True)
+class LabelerFigures:
+    person: Person
+    rankings: int
+    demonstrations: int
+    skipped: int
+    median_seconds: float | None  # of their newest work
+    agreement: Figure | None = None
+    tau: Figure | None = None
+    gold: Figure | None = None
+    pace: float | None = None  # median seconds per 100 words read
+    flags: list[Flag] = field(default_factory=list)
+    is_excluded: bool = False  # some of their work, or all, is left out of new snapshots
+
+    @property
+    def total(self) -> int:
+        return self.rankings + self.demonstrations
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    rankings: int
+    demonstrations: int
+    skipped: int
+
+
+def labelers_of(
+    session: Session,
+    project: Project,
+    evidence: Evidence,
+    *,
+    gold: Sequence[GoldAnswer] = (),
+    with_flags: bool = False,
+) -> list[LabelerFigures]:
+    """Whoever submitted or skipped something here, the busiest first."""
+    counts, seconds = _counts(session, project), _median_seconds(session, project)
+    excluded = {each.person_id for each in standing_exclusions(session, project)}
+    met, answers = by_labeler(evidence.meetings), _by_person(gold)
+    work = newest_work(session, project) if with_flags else {}
+    project_pace = median_pace(each for theirs in work.values() for each in theirs)
+    people = session.scalars(select(Person).where(Person.id.in_(list(counts))))
+    figures = [
+        LabelerFigures(
+            person=person,
+            rankings=counts[person.id].rankings,
+            demonstrations=counts[person.id].demonstrations,
+            skipped=counts[person.id].skipped,
+            median_seconds=seconds.get(person.id),
+            agreement=agreement(met.get(person.id, [])),
+            tau=mean_tau(met.get(person.id, [])),
+            gold=gold_accuracy(answers.get(person.id, [])),
+            pace=median_pace(work.get(person.id, [])),
+            flags=flags_of(person.id, work.get(person.id, []), project_pace, met.get(person.id, []),
+                           answers.get(person.id, [])) if with_flags else [],
+            is_excluded=person.id in excluded,
+        )
+        for person in people
+    ]  # fmt: skip
+    return sorted(figures, key=lambda each: (-each.total, each.person.name))
+
+
+def median_pace(work: Iterable[Work]) -> float | None:
+    paces = [each.pace for each in work if each.pace is not None]
+    return median(paces) if paces else None
+
+
+def flags_of(
+    person_id: uuid.UUID,
+    work: Sequence[Work],
+    project_pace: float | None,
+    met: Sequence[Meeting],
+    answers: Sequence[GoldAnswer],
+) -> list[Flag]:
+    """Everything about a labeler's newest work that a lead should look at."""
+    ranked = [each for each in work if not each.made.cannot_rank]
+    found = (
+        speed_flag([each.pace for each in work if each.pace is not None], project_pace),
+        untouched_flag([each.made.order_touched for each in ranked]),
+        position_flag(mean_places((each.shown, each.made.ranks) for each in ranked if len(each.made.ranks) > 1)),
+        constant_flag(ratings_of(work)),
+        drift_flag(agreement_by_week(person_id, met), of="Agreement with others"),
+        drift_flag(gold_by_week(answers), of="Gold accuracy"),
+    )
+    return [flag for flag in found if flag is not None]
+
+
+def ratings_of(work: Iterable[Work]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for each in work:
+        for likert in each.made.likert:
+            for scale, value in likert.items():
+                found[scale].append(value)
+    return found
+
+
+def agreement_by_week(person_id: uuid.UUID, met: Iterable[Meeting]) -> Weeks:
+    """By the week in which this labeler ranked."""
+    weeks: dict[date, list[tuple[object, float, float]]] = defaultdict(list)
+    for meeting in met:
+        own = meeting.one if meeting.one.person_id == person_id else meeting.other
+        if own.week:
+            weeks[own.week].append((meeting.item_id, meeting.agreed, meeting.total))
+    return weeks
+
+
+def gold_by_week(answers: Iterable[GoldAnswer]) -> Weeks:
+    weeks: dict[date, list[tuple[object, float, float]]] = defaultdict(list)
+    for each in answers:
+        weeks[each.week].append((each.item_id, each.alike, each.pairs))
+    return weeks
+
+
+def _by_person(gold: Iterable[GoldAnswer]) -> dict[uuid.UUID, list[GoldAnswer]]:
+    found: dict[uuid.UUID, list[GoldAnswer]] = defaultdict(list)
+    for each in gold:
+        found[each.person_id].append(each)
+    return found
+
+
+def _counts(session: Session, project: Project) -> dict[uuid.UUID, _Counts]:
+    """By person, in one query; a lead's decisions are none of the work that is counted."""
+    is_written = Batch.kind == BatchKind.demonstration
+    is_submitted = Assignment.state == AssignmentState.submitted
+    query = (
+        select(
+            Assignment.person_id,
+            func.count(case((is_submitted & ~is_written, 1))),
+            func.count(case((is_submitted & is_written, 1))),
+            func.count(case((Assignment.state == AssignmentState.skipped, 1))),
+        )
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Batch.project_id == project.id)
+        .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
+        .group_by(Assignment.person_id)
+    )
+    decided = _decisions(session, project)
+    found = {}
+    for person_id, rankings, demonstrations, skipped in session.execute(query):
+        rankings -= decided[person_id]
+        if rankings or demonstrations or skipped:
+            found[person_id] = _Counts(rankings, demonstrations, skipped)
+    return found
+
+
+def _decisions(session: Session, project: Project) -> Counter[uuid.UUID]:
+    query = (
+        select(Ranking.person_id, func.count(Ranking.assignment_id.distinct()))
+        .join(Item, Item.id == Ranking.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Ranking.is_adjudication, Batch.project_id == project.id)
+        .group_by(Ranking.person_id)
+    )
+    return Counter({person_id: number for person_id, number in session.execute(query)})  # noqa: C416  rows, not pairs
+
+
+def _median_seconds(session: Session, project: Project) -> dict[uuid.UUID, float]:
+    """Of each one's newest timed work."""
+    newest_first = func.row_number().over(partition_by=Assignment.person_id, order_by=Assignment.submitted_at.desc())
+    timed = (
+        select(Assignment.person_id, Assignment.active_seconds, newest_first.label("number"))
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Batch.project_id == project.id, Assignment.active_seconds > 0)
+        .where(Assignment.state == AssignmentState.submitted)
+        .subquery()
+    )
+    seconds: dict[uuid.UUID, list[int]] = defaultdict(list)
+    for person_id, took in session.execute(
+        select(timed.c.person_id, timed.c.active_seconds).where(timed.c.number <= NEWEST)
+    ):
+        seconds[person_id].append(took)
+    return {person_id: median(each) for person_id, each in seconds.items()}
