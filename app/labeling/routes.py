@@ -11,7 +11,7 @@ from app.core.db import reading, writing
 from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid, NotFound
 from app.core.pages import render
-from app.labeling import batch_routes, own_routes
+from app.labeling import batch_routes, own_routes, prompt_routes
 from app.labeling.bench import Bench, open_bench
 from app.labeling.forms import checked, typed_in
 from app.labeling.leases import lease_next
@@ -24,6 +24,7 @@ from app.projects.deps import CurrentProject
 router = APIRouter()
 router.include_router(batch_routes.router)
 router.include_router(own_routes.router)
+router.include_router(prompt_routes.router)
 
 
 @router.get("/p/{slug}/desk")
