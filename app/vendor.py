@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,22 +17,27 @@ FILES = {
     "htmx.org": ("dist/htmx.min.js",),
     "sortablejs": ("Sortable.min.js",),
     "uplot": ("dist/uPlot.esm.js", "dist/uPlot.min.css"),
+    "diff": ("dist/diff.min.js",),
 }
+# What the browser tests load into the pages, and no page loads itself.
+TEST_FILES = {"axe-core": ("axe.min.js",)}
+TEST_VENDOR = ROOT / "tests" / "browser" / "vendor"
+Files = Mapping[str, tuple[str, ...]]
 
 
 class CannotVendor(RuntimeError):
     """The libraries could not be installed; the message says why and how to mend it."""
 
 
-def missing_files(vendor: Path = VENDOR) -> list[str]:
+def missing_files(vendor: Path = VENDOR, wanted: Files = FILES) -> list[str]:
     """Name the vendor files that the pages load and that are not there."""
-    names = [Path(file).name for files in FILES.values() for file in files]
+    names = [Path(file).name for files in wanted.values() for file in files]
     return [name for name in names if not (vendor / name).is_file()]
 
 
-def is_current(root: Path = ROOT, vendor: Path = VENDOR) -> bool:
+def is_current(root: Path = ROOT, vendor: Path = VENDOR, wanted: Files = FILES) -> bool:
     """Whether the files there are the ones that package-lock.json asks for."""
-    if missing_files(vendor) or not (vendor / STAMP).is_file():
+    if missing_files(vendor, wanted) or not (vendor / STAMP).is_file():
         return False
     stamp: dict[str, object] = json.loads((vendor / STAMP).read_text())
     return stamp.get("lock") == _lock_digest(root)
@@ -51,24 +57,24 @@ def npm_command() -> list[str]:
     return [str(folder / "bin" / "node"), str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
-def install(root: Path = ROOT, vendor: Path = VENDOR) -> dict[str, str]:
+def install(root: Path = ROOT, vendor: Path = VENDOR, wanted: Files = FILES) -> dict[str, str]:
     """Install every library and return their versions; what was there stays until all of it is ready."""
     with tempfile.TemporaryDirectory(prefix="touchstone-vendor-") as scratch:
-        modules = _install_packages(root, Path(scratch))
-        versions = {name: _version(modules / name) for name in FILES}
+        modules = _install_packages(root, Path(scratch), ["--omit=dev"] if wanted == FILES else [])
+        versions = {name: _version(modules / name) for name in wanted}
         vendor.mkdir(parents=True, exist_ok=True)
-        for name, files in FILES.items():
+        for name, files in wanted.items():
             for file in files:
                 shutil.copyfile(modules / name / file, vendor / Path(file).name)
     (vendor / STAMP).write_text(json.dumps({"lock": _lock_digest(root), "versions": versions}, indent=2) + "\n")
     return versions
 
 
-def _install_packages(root: Path, scratch: Path) -> Path:
+def _install_packages(root: Path, scratch: Path, options: Sequence[str]) -> Path:
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copyfile(root / name, scratch / name)
     installed = subprocess.run(
-        [*npm_command(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        [*npm_command(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options],
         cwd=scratch,
         capture_output=True,
         text=True,
@@ -87,18 +93,21 @@ def _lock_digest(root: Path) -> str:
     return hashlib.sha256((root / "package-lock.json").read_bytes()).hexdigest()
 
 
-def main() -> int:
-    """Install what is out of date; return the exit status."""
-    if is_current():
-        return 0
+def main(arguments: Sequence[str] = ()) -> int:
+    """Install what is out of date, with `--tests` also what the tests load; return the exit status."""
+    folders: list[tuple[Path, Files]] = [(VENDOR, FILES)]
+    if "--tests" in arguments:
+        folders.append((TEST_VENDOR, TEST_FILES))
     try:
-        versions = install()
+        for vendor, wanted in folders:
+            if not is_current(ROOT, vendor, wanted):
+                versions = install(ROOT, vendor, wanted)
+                sys.stdout.write("Front-end libraries: " + ", ".join(f"{n} {v}" for n, v in versions.items()) + "\n")
     except CannotVendor as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write("Front-end libraries: " + ", ".join(f"{n} {v}" for n, v in versions.items()) + "\n")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

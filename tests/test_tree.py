@@ -106,12 +106,14 @@ def test_nothing_third_party_or_large_is_committed() -> None:
 
 
 def test_front_end_libraries_are_pinned_and_name_no_host() -> None:
-    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    package_json = json.loads((ROOT / "package.json").read_text())
+    wanted = package_json["dependencies"] | package_json["devDependencies"]
     lock = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     packages = {name.removeprefix("node_modules/"): package for name, package in lock.items() if name}
     assert {name: package["version"] for name, package in packages.items()} == wanted
     assert all("resolved" not in package and package["integrity"] for package in packages.values())
-    assert set(vendor.FILES) == set(wanted)
+    assert set(vendor.FILES) == set(package_json["dependencies"])
+    assert set(vendor.TEST_FILES) == set(package_json["devDependencies"])
 
 
 def pins() -> dict[str, str]:

@@ -29,6 +29,13 @@ def test_install_brings_the_pinned_libraries(root: Path, tmp_path: Path) -> None
     assert "export" in (folder / "uPlot.esm.js").read_text()
 
 
+def test_what_only_the_tests_load_stays_out_of_the_pages(root: Path, tmp_path: Path) -> None:
+    vendor.install(root, tmp_path / "tests", vendor.TEST_FILES)
+    assert vendor.is_current(root, tmp_path / "tests", vendor.TEST_FILES)
+    assert "axe" in (tmp_path / "tests" / "axe.min.js").read_text()
+    assert not {"axe.min.js"} & {Path(file).name for files in vendor.FILES.values() for file in files}
+
+
 def test_a_changed_lock_makes_what_is_there_stale(root: Path, tmp_path: Path) -> None:
     folder = tmp_path / "vendor"
     vendor.install(root, folder)

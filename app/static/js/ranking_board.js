@@ -29,6 +29,17 @@ export class RankingBoard {
     this.form.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
+  /* All ranks at once: one change, so one step to undo. */
+  placeAll(ranks) {
+    for (const letter of this.letters) for (const radio of this.radios(letter)) radio.checked = Number(radio.value) === ranks[letter];
+    this.isTouched = true;
+    this.form.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  textOf(letter) {
+    return this.form.querySelector(`article[data-letter="${letter}"] .text`);
+  }
+
   rate(letter, value) {
     const scale = this.form.querySelector(`input[name^="likert_${letter}_"][value="${value}"]`);
     if (scale && !scale.checked) scale.click();

@@ -1,6 +1,7 @@
 /* The ranking bench: digits rank the framed completion, letters and arrows move the frame, everything can be undone. */
 
 import { openBench } from "./bench.js";
+import { Compare } from "./compare.js";
 import { Folding } from "./folding.js";
 import { OrderBar } from "./order_bar.js";
 import { RankingBoard } from "./ranking_board.js";
@@ -13,7 +14,15 @@ const articles = new Map([...form.querySelectorAll("article[data-letter]")].map(
 let current = board.letters[0];
 const history = [];
 const bar = new OrderBar(board, { onPick: (letter) => go(letter), current: () => current });
-const { button } = openBench({ read: () => board.read(), write: (draft) => board.write(draft) });
+const changed = () => form.dispatchEvent(new Event("input", { bubbles: true }));
+const compare = new Compare({ board, onOrder: (ranks) => board.placeAll(ranks), onAnswer: changed });
+const { button } = openBench({
+  read: () => ({ ...board.read(), compared: compare.answers }),
+  write: (draft) => {
+    board.write(draft);
+    compare.answers = draft.compared ?? [];
+  },
+});
 let before = board.read();
 new Folding([...form.querySelectorAll("article .text")], document.getElementById("open-all"));
 
@@ -65,7 +74,7 @@ undoButton.addEventListener("click", () => {
   for (const letter of board.letters) last.ratings[letter] = { likert: {}, flags: [], ...last.ratings[letter], note: now.ratings[letter]?.note ?? "" };
   board.write({ ...last, note: now.note });
   before = board.read();
-  form.dispatchEvent(new Event("input", { bubbles: true }));
+  changed();
 });
 
 form.addEventListener("focusin", (event) => {
@@ -101,10 +110,12 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) {
     if (event.key.toLowerCase() === "z" && !event.altKey) {
       event.preventDefault();
-      undoButton.click();
+      if (compare.isOpen) compare.takeBack();
+      else undoButton.click();
     }
     return;
   }
+  if (compare.isOpen) return;
   if (act(event)) event.preventDefault();
 });
 
