@@ -16,7 +16,6 @@ from app.labeling.models import (
     Assignment,
     AssignmentState,
     Batch,
-    BatchKind,
     Completion,
     Demonstration,
     Item,
@@ -62,7 +61,7 @@ class Bench:
 
     @property
     def is_ranking(self) -> bool:
-        return self.batch.kind != BatchKind.demonstration
+        return bool(self.completions)  # a screening asks for both
 
     @property
     def letters(self) -> list[str]:

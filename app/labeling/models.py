@@ -84,6 +84,12 @@ class Item(Identified, Base):
             sqlite_where=text("taken < wanted"),
             postgresql_where=text("taken < wanted"),
         ),
+        Index(
+            "ix_item_for_everyone",
+            "batch_id",
+            sqlite_where=text("purpose IN ('calibration', 'training')"),
+            postgresql_where=text("purpose IN ('calibration', 'training')"),
+        ),
         CheckConstraint("taken >= 0", name="taken_not_negative"),
     )
 
@@ -163,6 +169,17 @@ class Demonstration(Identified, Base):
     source: Mapped[str] = mapped_column(default="labeling")
     pasted_characters: Mapped[int] = mapped_column(default=0)  # a fact, no verdict
     supersedes_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("demonstration.id"), unique=True)
+
+
+class DemonstrationGrade(Identified, Base):
+    """A lead's 1-7 for a demonstration of a screening. Of several the newest counts."""
+
+    __tablename__ = "demonstration_grade"
+    __table_args__ = (CheckConstraint("grade BETWEEN 1 AND 7", name="of_seven"),)
+
+    demonstration_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("demonstration.id"), index=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))  # whose grade it is
+    grade: Mapped[int]
 
 
 class Ranking(Identified, Base):

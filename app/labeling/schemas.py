@@ -7,10 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from app.accounts.models import Group
-from app.labeling.models import BatchKind, ReportKind
+from app.labeling.models import ReportKind
 from app.labeling.ranks import dense
-from app.prompts.models import Split, UseCase
 
 # Neither database can keep these: NUL, and halves of surrogate pairs.
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -109,26 +107,6 @@ class Report(Sent):
 
 class Skip(Sent):
     reason: Words
-
-
-class BatchCreate(Sent):
-    """What both kinds of batch are told: who labels, how often, how soon."""
-
-    name: Annotated[str, StringConstraints(strip_whitespace=True, max_length=120), BeforeValidator(storable)] = ""
-    overlap: Annotated[int, Field(ge=1, le=20)] = 1
-    group: Group | None = None
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
-
-
-class DemonstrationBatchCreate(BatchCreate):
-    count: Annotated[int, Field(ge=1, le=100_000)]
-    split: Split | None = None
-    use_cases: list[UseCase] = []
-
-
-class RankingBatchCreate(BatchCreate):
-    run_id: uuid.UUID
-    kind: Literal[BatchKind.ranking, BatchKind.evaluation] = BatchKind.ranking
 
 
 class CompletionRead(BaseModel):

@@ -2,8 +2,9 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -16,17 +17,19 @@ from app.labeling.models import (
     BatchState,
     Completion,
     Demonstration,
-    Item,
-    ItemCompletion,
+    ItemPurpose,
 )
+from app.labeling.plans import Planned, Rules, add_items, answered_items, complete_plan, plan_items
+from app.labeling.plans import follow_labelers as follow_labelers  # for the scheduler's sweep
 from app.projects import service as projects
 from app.projects.models import GuidelinesKind, Project
-from app.prompts.models import Prompt, Split, UseCase
+from app.prompts.models import Prompt
 
 MOST_OVERLAP = 20
+MOST_PRIORITY = 100
 MOST_COMPLETIONS = 26  # one letter each
 
-_GUIDELINES = {
+GUIDELINES = {
     BatchKind.demonstration: GuidelinesKind.demonstration,
     BatchKind.ranking: GuidelinesKind.ranking,
     BatchKind.evaluation: GuidelinesKind.evaluation,
@@ -41,15 +44,7 @@ _CHANGES = {
 
 
 def create_demonstration_batch(
-    session: Session,
-    project: Project,
-    *,
-    prompts: Sequence[Prompt],
-    name: str = "",
-    overlap: int = 1,
-    group: Group | None = None,
-    priority: int = 0,
-    by: Person | None = None,
+    session: Session, project: Project, *, prompts: Sequence[Prompt], by: Person | None = None, **rules: Unpack[Rules]
 ) -> Batch:
     """Ask labelers to write a demonstration for each of the prompts, in the order given."""
     if not prompts:
@@ -57,13 +52,10 @@ def create_demonstration_batch(
             "No prompt fits: all of them have a demonstration, or are in an open batch.",
             mend="Import prompts, or choose another split or use case.",
         )
-    batch = _new_batch(session, project, BatchKind.demonstration, name=name, overlap=overlap, group=group,
-                       priority=priority)  # fmt: skip
-    for position, prompt in enumerate(prompts):
-        session.add(Item(batch_id=batch.id, prompt_id=prompt.id, position=position, wanted=overlap))
-    session.flush()
-    audit.record(session, by, "batch.create", subject=batch, kind=batch.kind.value, items=len(prompts))
-    return batch
+    if rules.get("gold_share") or rules.get("training_items"):
+        raise Invalid("A text has no known answer.", mend="Known answers are for rankings and evaluations.")
+    plan = [Planned(prompt.id) for prompt in prompts]
+    return _create_batch(session, project, BatchKind.demonstration, plan, by=by, rules=rules)
 
 
 def create_ranking_batch(
@@ -73,11 +65,8 @@ def create_ranking_batch(
     completions_by_prompt: Mapping[uuid.UUID, Sequence[Completion]],
     run_id: uuid.UUID | None = None,
     kind: BatchKind = BatchKind.ranking,
-    name: str = "",
-    overlap: int = 1,
-    group: Group | None = None,
-    priority: int = 0,
     by: Person | None = None,
+    **rules: Unpack[Rules],
 ) -> Batch:
     """Ask labelers to rank the completions of each prompt. A run gets one batch, however often its job comes here."""
     if run_id is not None:
@@ -85,21 +74,9 @@ def create_ranking_batch(
         if made_before is not None:
             return made_before
     _check_completions(completions_by_prompt)
-    batch = _new_batch(session, project, kind, name=name, overlap=overlap, group=group, priority=priority)
+    batch = _create_batch(session, project, kind, plan_items(completions_by_prompt), by=by, rules=rules)
     batch.run_id = run_id
-    items = {
-        prompt_id: Item(batch_id=batch.id, prompt_id=prompt_id, position=position, wanted=overlap, id=uuid.uuid4())
-        for position, prompt_id in enumerate(completions_by_prompt)
-    }
-    session.add_all(items.values())
     session.flush()
-    session.add_all(
-        ItemCompletion(item_id=items[prompt_id].id, completion_id=completion.id, position=place)
-        for prompt_id, completions in completions_by_prompt.items()
-        for place, completion in enumerate(completions)
-    )
-    session.flush()
-    audit.record(session, by, "batch.create", subject=batch, kind=kind.value, items=len(completions_by_prompt))
     return batch
 
 
@@ -111,35 +88,103 @@ def _check_completions(completions_by_prompt: Mapping[uuid.UUID, Sequence[Comple
             raise Invalid(f"A ranking needs 2 to {MOST_COMPLETIONS} completions of a prompt, not {len(completions)}.")
 
 
-def _new_batch(
+def create_grading_batch(
     session: Session,
     project: Project,
-    kind: BatchKind,
     *,
-    name: str,
-    overlap: int,
-    group: Group | None,
-    priority: int,
+    demonstrations: Sequence[Demonstration],
+    by: Person | None = None,
+    **rules: Unpack[Rules],
 ) -> Batch:
-    """A batch under the newest rules; it keeps them when the rules move on."""
+    """Ask labelers for a grade of what others wrote. Nobody gets a text of their own: it carries its author's id."""
+    if not demonstrations:
+        raise Invalid("There is no demonstration left to grade.", mend="Have some written first, or widen the filter.")
+    completions = [
+        Completion(prompt_id=each.prompt_id, person_id=each.person_id, text=each.text, id=uuid.uuid4())
+        for each in demonstrations
+    ]
+    session.add_all(completions)
+    session.flush()
+    plan = plan_items({each.prompt_id: [each] for each in completions})
+    return _create_batch(session, project, BatchKind.grading, plan, by=by, rules=rules)
+
+
+def create_screening_batch(
+    session: Session,
+    project: Project,
+    *,
+    answered: int,
+    prompts: Sequence[Prompt],
+    by: Person | None = None,
+    **rules: Unpack[Rules],
+) -> Batch:
+    """The same test for every candidate: items whose answers we know, and prompts to write a demonstration for."""
+    known = answered_items(session, project, besides={prompt.id for prompt in prompts})
+    if len(known) < answered:
+        raise Invalid(
+            f"{answered} items with a known answer are wanted, and there are {len(known)}.",
+            mend="Give more answers on the pages of batches, or ask for fewer.",
+            fields={"answered": f"{len(known)} are there."},
+        )
+    plan = [Planned(each.prompt_id, each.completions, ItemPurpose.gold, each.gold) for each in known[-answered:]]
+    plan = (plan if answered else []) + [Planned(prompt.id) for prompt in prompts]
+    if not plan:
+        raise Invalid("An empty screening tells nothing.", mend="Ask for some items, or for some demonstrations.")
+    return _create_batch(session, project, BatchKind.screening, plan, by=by, rules=rules)
+
+
+def _create_batch(
+    session: Session, project: Project, kind: BatchKind, plan: list[Planned], *, by: Person | None, rules: Rules
+) -> Batch:
+    batch = _new_batch(session, project, kind, rules)
+    plan = complete_plan(session, project, plan, rules)
+    add_items(session, batch, plan)
+    audit.record(session, by, "batch.create", subject=batch, kind=kind.value, items=len(plan))
+    return batch
+
+
+def _new_batch(session: Session, project: Project, kind: BatchKind, rules: Rules) -> Batch:
+    """A batch under the newest rules, or those chosen; it keeps them when the rules move on."""
+    overlap = rules.get("overlap", 1)
     if not 1 <= overlap <= MOST_OVERLAP:
         raise Invalid(f"{overlap} labelers per item can't be.", fields={"overlap": f"Choose 1 to {MOST_OVERLAP}."})
-    guidelines = projects.newest_guidelines(session, project, _GUIDELINES[kind])
-    schema = projects.newest_rating_schema(session, project) if kind != BatchKind.demonstration else None
+    guidelines = projects.guidelines_of(session, project, GUIDELINES[kind], rules.get("guidelines_version"))
+    schema = projects.rating_schema_of(session, project, rules.get("schema_version"))
+    if kind == BatchKind.demonstration:
+        schema = None
     batch = Batch(
         project_id=project.id,
         round_id=projects.current_round(session, project).id,
-        name=name.strip() or f"{kind.value.title()} batch",
+        name=rules.get("name", "").strip() or f"{kind.value.title()} batch",
         kind=kind,
         guidelines_id=guidelines.id if guidelines else None,
         rating_schema_id=schema.id if schema else None,
         overlap=overlap,
-        group=group,
-        priority=priority,
+        group=rules.get("group"),
+        priority=rules.get("priority", 0),
+        calibration_share=rules.get("calibration_share", 0.0),
+        gold_share=rules.get("gold_share", 0.0),
     )
     session.add(batch)
     session.flush()
     return batch
+
+
+def read_priority(typed: str) -> int:
+    try:
+        return int(typed)
+    except ValueError:
+        raise Invalid(f"{typed!r} is no number.", fields={"priority": "Write a whole number."}) from None
+
+
+def change_priority(session: Session, batch: Batch, priority: int, *, by: Person) -> None:
+    """Higher comes first. Who holds an item keeps it."""
+    if not -MOST_PRIORITY <= priority <= MOST_PRIORITY:
+        raise Invalid(f"{priority} can't be.", fields={"priority": f"Choose -{MOST_PRIORITY} to {MOST_PRIORITY}."})
+    if priority != batch.priority:
+        before, batch.priority = batch.priority, priority
+        audit.record(session, by, "batch.priority", subject=batch, before=before, priority=priority)
+        session.flush()
 
 
 def batch_of(session: Session, project: Project, batch_id: uuid.UUID) -> Batch:
@@ -160,39 +205,6 @@ def change_state(session: Session, batch: Batch, state: BatchState, *, by: Perso
     session.flush()
 
 
-def prompts_without_demonstration(
-    session: Session,
-    project: Project,
-    *,
-    split: Split | None = None,
-    use_cases: Sequence[UseCase] = (),
-    limit: int | None = None,
-) -> list[Prompt]:
-    """Prompts that no one has written for yet, nor has been asked to in a batch that is not closed; oldest first."""
-    query = select(Prompt).where(_lacks_demonstration(project))
-    if split is not None:
-        query = query.where(Prompt.split == split)
-    if use_cases:
-        query = query.where(Prompt.use_case.in_(use_cases))
-    return list(session.scalars(query.order_by(Prompt.created_at, Prompt.id).limit(limit)))
-
-
-def _lacks_demonstration(project: Project) -> ColumnElement[bool]:
-    asked = exists().where(
-        Item.prompt_id == Prompt.id,
-        Batch.id == Item.batch_id,
-        Batch.kind == BatchKind.demonstration,
-        Batch.state != BatchState.closed,
-    )
-    written = exists().where(Demonstration.prompt_id == Prompt.id)
-    return and_(Prompt.project_id == project.id, ~Prompt.is_retired, ~written, ~asked)
-
-
-def count_without_demonstration(session: Session, project: Project) -> dict[Split, int]:
-    query = select(Prompt.split, func.count()).where(_lacks_demonstration(project)).group_by(Prompt.split)
-    return {split: count for split, count in session.execute(query)}  # noqa: C416  rows, not pairs, to mypy
-
-
 def record_demonstration(
     session: Session, prompt: Prompt, person: Person, text: str, *, source: str = "import"
 ) -> Demonstration:
@@ -205,13 +217,3 @@ def record_demonstration(
     session.add(demonstration)
     session.flush()
     return demonstration
-
-
-def completions_of_run(session: Session, project: Project, run_id: uuid.UUID) -> dict[uuid.UUID, list[Completion]]:
-    """What a sampling run wrote, by prompt in the order of its batch."""
-    query = select(Completion).join(Prompt, Prompt.id == Completion.prompt_id)
-    query = query.where(Completion.run_id == run_id, Prompt.project_id == project.id)
-    by_prompt: dict[uuid.UUID, list[Completion]] = {}
-    for completion in session.scalars(query.order_by(Prompt.created_at, Prompt.id, Completion.number)):
-        by_prompt.setdefault(completion.prompt_id, []).append(completion)
-    return by_prompt

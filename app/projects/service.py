@@ -96,6 +96,28 @@ def newest_guidelines(session: Session, project: Project, kind: GuidelinesKind) 
     return session.scalar(query.order_by(Guidelines.version.desc()).limit(1))
 
 
+def guidelines_of(
+    session: Session, project: Project, kind: GuidelinesKind, version: int | None = None
+) -> Guidelines | None:
+    """The version asked for; without one the newest, if there is any."""
+    if version is None:
+        return newest_guidelines(session, project, kind)
+    query = select(Guidelines).where(Guidelines.project_id == project.id, Guidelines.kind == kind)
+    found = session.scalar(query.where(Guidelines.version == version))
+    if found is None:
+        raise Invalid(f"There are no {kind.value} guidelines {version}.", fields={"guidelines_version": "Choose one."})
+    return found
+
+
+def versions_of_guidelines(session: Session, project: Project) -> dict[GuidelinesKind, list[Guidelines]]:
+    """Every version of each kind, newest first."""
+    query = select(Guidelines).where(Guidelines.project_id == project.id).order_by(Guidelines.version.desc())
+    versions: dict[GuidelinesKind, list[Guidelines]] = {kind: [] for kind in GuidelinesKind}
+    for guidelines in session.scalars(query):
+        versions[guidelines.kind].append(guidelines)
+    return versions
+
+
 def publish_guidelines(
     session: Session, project: Project, kind: GuidelinesKind, text: str, *, by: Person | None = None
 ) -> Guidelines:
@@ -113,6 +135,22 @@ def publish_guidelines(
 def newest_rating_schema(session: Session, project: Project) -> RatingSchema | None:
     query = select(RatingSchema).where(RatingSchema.project_id == project.id)
     return session.scalar(query.order_by(RatingSchema.version.desc()).limit(1))
+
+
+def rating_schema_of(session: Session, project: Project, version: int | None = None) -> RatingSchema | None:
+    """The version asked for; without one the newest, if there is any."""
+    if version is None:
+        return newest_rating_schema(session, project)
+    query = select(RatingSchema).where(RatingSchema.project_id == project.id, RatingSchema.version == version)
+    found = session.scalar(query)
+    if found is None:
+        raise Invalid(f"There is no rating schema {version}.", fields={"schema_version": "Choose one."})
+    return found
+
+
+def schema_versions(session: Session, project: Project) -> list[int]:
+    query = select(RatingSchema.version).where(RatingSchema.project_id == project.id)
+    return list(session.scalars(query.order_by(RatingSchema.version.desc())))
 
 
 def publish_rating_schema(

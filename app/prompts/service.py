@@ -25,6 +25,9 @@ class PromptFilter:
     split: Split | None = None
     use_case: UseCase | None = None
     search: str = ""
+    use_cases: tuple[UseCase, ...] = ()  # any of these; none: all
+    source: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def _columns(project: Project, judged: JudgedRow, person: Person | None, source:
 
 def list_prompts(session: Session, project: Project, wanted: PromptFilter, *, page: int = 1) -> PromptPage:
     """One page of the pool, newest first."""
-    conditions = _conditions(project, wanted)
+    conditions = conditions_of(project, wanted)
     total = session.scalar(select(func.count()).select_from(Prompt).where(*conditions)) or 0
     number = min(max(1, page), max(1, -(-total // PAGE_SIZE)))
     found = (
@@ -125,12 +128,19 @@ def list_prompts(session: Session, project: Project, wanted: PromptFilter, *, pa
     return PromptPage(session.scalars(found).all(), total, number)
 
 
-def _conditions(project: Project, wanted: PromptFilter) -> list[ColumnElement[bool]]:
+def conditions_of(project: Project, wanted: PromptFilter) -> list[ColumnElement[bool]]:
+    """The prompts in use that a filter takes, as conditions of a query."""
     conditions = [Prompt.project_id == project.id, Prompt.is_retired.is_(False)]
     if wanted.split:
         conditions.append(Prompt.split == wanted.split)
     if wanted.use_case:
         conditions.append(Prompt.use_case == wanted.use_case)
+    if wanted.use_cases:
+        conditions.append(Prompt.use_case.in_(wanted.use_cases))
+    if wanted.source:
+        conditions.append(Prompt.source == wanted.source)
+    if wanted.language:
+        conditions.append(Prompt.language == wanted.language)
     if wanted.search.strip():
         conditions.append(_mentions(wanted.search.strip()))
     return conditions
@@ -140,6 +150,14 @@ def _mentions(words: str) -> ColumnElement[bool]:
     """Whether a prompt's messages hold these words. JSON keeps é as \\u00e9, so the words are escaped alike."""
     needle = json.dumps(words)[1:-1]
     return cast(Prompt.messages, Text).icontains(needle, autoescape=True)
+
+
+def sources_and_languages(session: Session, project: Project) -> tuple[list[str], list[str]]:
+    """What a filter can ask for."""
+    here = (Prompt.project_id == project.id, Prompt.is_retired.is_(False))
+    sources = session.scalars(select(Prompt.source).where(*here).distinct().order_by(Prompt.source))
+    languages = session.scalars(select(Prompt.language).where(*here).distinct().order_by(Prompt.language))
+    return list(sources), list(languages)
 
 
 def count_by_split(session: Session, project: Project) -> dict[str, int]:

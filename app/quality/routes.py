@@ -6,6 +6,7 @@ from fastapi.responses import Response
 from app.accounts.deps import Researcher
 from app.core.deps import ReadSession
 from app.core.pages import render
+from app.labeling.resolutions import count_open_reports, stop_cords
 from app.projects.deps import CurrentProject
 from app.quality import service
 from app.quality.spreadsheet import labelers_csv
@@ -15,7 +16,13 @@ router = APIRouter()
 
 @router.get("/p/{slug}/labeling")
 def labeling_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
-    return render(request, "quality/labeling.html", figures=service.labeling_figures(session, project))
+    return render(
+        request,
+        "quality/labeling.html",
+        figures=service.labeling_figures(session, project),
+        stopped=stop_cords(session, project),
+        reports=count_open_reports(session, project),
+    )
 
 
 @router.get("/p/{slug}/labeling/labelers.csv")

@@ -672,6 +672,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("taken < wanted"),
             postgresql_where=sa.text("taken < wanted"),
         )
+        batch_op.create_index(
+            "ix_item_for_everyone",
+            ["batch_id"],
+            unique=False,
+            sqlite_where=sa.text("purpose IN ('calibration', 'training')"),
+            postgresql_where=sa.text("purpose IN ('calibration', 'training')"),
+        )
 
     op.create_table(
         "run_input",
@@ -851,6 +858,25 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("ranking_id", "completion_id", name=op.f("pk_ranking_place")),
     )
+    op.create_table(
+        "demonstration_grade",
+        sa.Column("demonstration_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("grade", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("grade BETWEEN 1 AND 7", name=op.f("ck_demonstration_grade_of_seven")),
+        sa.ForeignKeyConstraint(
+            ["demonstration_id"],
+            ["demonstration.id"],
+            name=op.f("fk_demonstration_grade_demonstration_id_demonstration"),
+        ),
+        sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_demonstration_grade_person_id_person")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_demonstration_grade")),
+    )
+    with op.batch_alter_table("demonstration_grade", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_demonstration_grade_demonstration_id"), ["demonstration_id"], unique=False)
+
     op.create_table(
         "rating",
         sa.Column("ranking_id", sa.Uuid(), nullable=False),

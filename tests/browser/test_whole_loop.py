@@ -77,7 +77,7 @@ def open_demonstration_batch(page: Page) -> None:
     page.goto("/p/starter/labeling")
     page.get_by_role("link", name="New batch").first.click()
     page.get_by_label("How many prompts").fill("2")
-    page.get_by_role("button", name="Open the batch").first.click()
+    page.get_by_role("button", name="Ask for demonstrations").click()
     expect(page.get_by_text("0 of 2")).to_be_visible()
 
 

@@ -18,6 +18,8 @@ def sweep_once() -> None:
             swept = sweep(session)
         with writing() as session:
             labeling.release_expired(session)
+        with writing() as session:
+            labeling.follow_labelers(session)
     except DBAPIError as error:
         logger.warning("this sweep was left out: %s", error)
         return

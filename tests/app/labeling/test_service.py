@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import AuditEvent, Role
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid
-from app.labeling import service
+from app.labeling import choices, service
 from app.labeling.leases import lease_next
 from app.labeling.models import Batch, BatchKind, BatchState, Item, ItemCompletion
 from app.labeling.progress import progress, sampled_runs
@@ -18,6 +18,7 @@ from app.labeling.submissions import skip, submit
 from app.projects import service as projects
 from app.projects.models import GuidelinesKind, Project
 from app.prompts.models import Split
+from app.prompts.service import PromptFilter
 from app.runs.configs import RunKind
 from app.runs.models import Run
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
@@ -54,7 +55,7 @@ def test_completions_of_a_run_make_another_batch_for_evaluation(session: Session
         for _ in range(3):
             make_completion(session, prompt, model=model).run_id = run.id
     session.flush()
-    by_prompt = service.completions_of_run(session, project, run.id)
+    by_prompt = choices.completions_of_run(session, project, run.id)
     batch = service.create_ranking_batch(
         session, project, completions_by_prompt=by_prompt, kind=BatchKind.evaluation, overlap=2
     )
@@ -102,16 +103,16 @@ def test_prompts_are_asked_for_once(session: Session, project: Project) -> None:
     service.record_demonstration(session, written, mira, " A story. ")
     retired.is_retired = True
     batch = service.create_demonstration_batch(session, project, prompts=[asked])
-    lacking = service.prompts_without_demonstration(session, project, split=Split.train)
+    lacking = choices.prompts_without_demonstration(session, project, PromptFilter(split=Split.train))
     assert lacking == [free]
-    assert service.count_without_demonstration(session, project) == {Split.train: 1, Split.valid: 1}
+    assert choices.count_without_demonstration(session, project) == {Split.train: 1, Split.valid: 1}
     service.change_state(session, batch, BatchState.closed, by=mira)
-    assert {each.id for each in service.prompts_without_demonstration(session, project)} == {
+    assert {each.id for each in choices.prompts_without_demonstration(session, project)} == {
         asked.id,
         free.id,
         valid.id,
     }
-    assert len(service.prompts_without_demonstration(session, project, limit=1)) == 1
+    assert len(choices.prompts_without_demonstration(session, project, limit=1)) == 1
 
 
 def test_changes_of_a_batch_are_in_the_audit_log(session: Session, project: Project) -> None:
