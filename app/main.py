@@ -17,7 +17,7 @@ from app import tables  # noqa: F401  the metadata must be whole before the firs
 from app.core.db import get_engine
 from app.core.errors import DomainError, Invalid, NotFound, SignInNeeded
 from app.core.pages import render, wants_json
-from app.core.security import guard
+from app.core.security import Guard
 
 ROUTERS = (
     "app.accounts.routes",
@@ -92,7 +92,7 @@ def create_app() -> FastAPI:
     app = FastAPI(
         title="Touchstone", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=_lifespan
     )
-    app.middleware("http")(guard)
+    app.add_middleware(Guard)
     app.mount("/static", StampedFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_input)

@@ -1,6 +1,6 @@
 """Who is asking: dependencies that every route states."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -24,16 +24,16 @@ def optional_person(request: Request) -> Person | None:
     return person
 
 
-def current_person(person: Annotated[Person | None, Depends(optional_person)]) -> Person:
+async def current_person(person: Annotated[Person | None, Depends(optional_person)]) -> Person:
     if person is None:
         raise SignInNeeded("You are not signed in, or your sign-in has run out.")
     return person
 
 
-def require(*roles: Role) -> Callable[[Person], Person]:
+def require(*roles: Role) -> Callable[[Person], Awaitable[Person]]:
     """A dependency that lets only these roles in."""
 
-    def _allowed(person: Annotated[Person, Depends(current_person)]) -> Person:
+    async def _allowed(person: Annotated[Person, Depends(current_person)]) -> Person:
         if person.role not in roles:
             raise Forbidden(f"This page is for {' and '.join(f'{role}s' for role in roles)}.")
         return person

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -136,13 +136,17 @@ def _session_end() -> datetime:
     return now() + timedelta(days=get_settings().session_days)
 
 
+_PERSON_OF_TOKEN = (  # built once: every request asks
+    select(Person)
+    .join(SignIn, SignIn.person_id == Person.id)
+    .where(SignIn.token_hash == bindparam("token_hash"), SignIn.expires_at > bindparam("now"))
+    .where(Person.state != PersonState.paused)
+)
+
+
 def person_of_token(session: Session, token: str) -> Person | None:
     """Who is signed in with this token; no one when it has run out or the person is paused."""
-    return session.scalar(
-        select(Person)
-        .join(SignIn, SignIn.person_id == Person.id)
-        .where(SignIn.token_hash == token_hash(token), SignIn.expires_at > now(), Person.state != PersonState.paused)
-    )
+    return session.scalar(_PERSON_OF_TOKEN, {"token_hash": token_hash(token), "now": now()})
 
 
 def sign_out(session: Session, token: str) -> None:

@@ -1,6 +1,7 @@
 """Jinja2 pages: one environment, strict about undefined names, with the few filters every room uses."""
 
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ _TAGS = {
 }
 
 
+@lru_cache(maxsize=64)
 def markdown(text: str) -> Markup:
     """Untrusted Markdown as safe HTML: raw HTML and images are off, and what is left passes an allow-list."""
     cleaned = nh3.clean(

@@ -2,13 +2,14 @@
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from fastapi import Request, Response
+from fastapi import Request
 from fastapi.responses import PlainTextResponse
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _hasher = PasswordHasher()
 _NO_ONE = _hasher.hash(secrets.token_hex(16))  # verified for unknown addresses, so that time tells nothing
@@ -27,7 +28,6 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-Next = Callable[[Request], Awaitable[Response]]
 
 
 def hash_password(password: str) -> str:
@@ -63,14 +63,32 @@ def is_cross_site(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
-async def guard(request: Request, call_next: Next) -> Response:
-    """Middleware: refuse cross-site writes, put the security headers on every answer."""
-    if is_cross_site(request):
-        response: Response = PlainTextResponse("This request came from another site and was refused.", 403)
-    else:
-        response = await call_next(request)
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    if not request.url.path.startswith("/static/"):
-        response.headers.setdefault("Cache-Control", "no-store")
-    return response
+class Guard:
+    """Middleware: refuse cross-site writes, put the security headers on every answer.
+
+    Plain ASGI: Starlette's BaseHTTPMiddleware would pass every answer through a task and a queue of its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        is_static = scope["path"].startswith("/static/")
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+                if not is_static:
+                    headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        if is_cross_site(Request(scope)):
+            refusal = PlainTextResponse("This request came from another site and was refused.", 403)
+            await refusal(scope, receive, send_guarded)
+        else:
+            await self.app(scope, receive, send_guarded)

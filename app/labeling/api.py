@@ -5,10 +5,10 @@ import uuid
 from fastapi import APIRouter
 
 from app.accounts.deps import SignedIn
-from app.core.db import writing
+from app.core.db import reading, writing
 from app.core.deps import WriteSession
 from app.labeling.amendments import amend
-from app.labeling.bench import Bench, open_bench
+from app.labeling.bench import Bench, bench_of
 from app.labeling.leases import count_left, lease_next
 from app.labeling.models import Assignment
 from app.labeling.reports import report
@@ -37,12 +37,15 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.get("/projects/{slug}/desk")
-def desk(session: WriteSession, person: SignedIn, project: CurrentProject) -> DeskRead:
+def desk(person: SignedIn, project: CurrentProject) -> DeskRead:
     """The assignment this person holds, else the next one."""
-    assignment = lease_next(session, person, project)
-    bench = open_bench(session, person, assignment.id) if assignment else None
-    remaining = count_left(session, person, project)
-    if bench and bench.guidelines and must_accept(session, person, project, bench.guidelines):
+    with writing() as session:
+        assignment = lease_next(session, person, project)
+    with reading() as session:
+        bench = bench_of(session, assignment) if assignment else None
+        remaining = count_left(session, person, project)
+        accepts_first = bench is not None and must_accept(session, person, project, bench.guidelines)
+    if bench and bench.guidelines and accepts_first:
         return DeskRead(assignment=None, guidelines_to_accept=_rules(bench.guidelines), remaining=remaining)
     return DeskRead(assignment=_read(bench) if bench else None, remaining=remaining)
 

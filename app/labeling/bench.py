@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
@@ -84,56 +84,79 @@ def letters_of(assignment: Assignment) -> dict[str, uuid.UUID]:
     return dict(zip(ascii_uppercase, map(uuid.UUID, assignment.shown_order), strict=False))
 
 
+# What every item needs is asked for by statements that are built once.
+_OWN_ASSIGNMENT = select(Assignment).where(
+    Assignment.id == bindparam("assignment_id"), Assignment.person_id == bindparam("person_id")
+)
+_OWN_ASSIGNMENT_LOCKED = _OWN_ASSIGNMENT.with_for_update().execution_options(populate_existing=True)
+
+
 def own_assignment(session: Session, person: Person, assignment_id: uuid.UUID, *, lock: bool = False) -> Assignment:
     """The assignment, if it is this person's; any other answers as if it did not exist."""
-    query: Select[Assignment] = select(Assignment).where(
-        Assignment.id == assignment_id, Assignment.person_id == person.id
-    )
-    if lock:
-        query = query.with_for_update().execution_options(populate_existing=True)
-    assignment = session.scalar(query)
+    query = _OWN_ASSIGNMENT_LOCKED if lock else _OWN_ASSIGNMENT
+    assignment = session.scalar(query, {"assignment_id": assignment_id, "person_id": person.id})
     if assignment is None:
         raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
     return assignment
 
 
 def open_bench(session: Session, person: Person, assignment_id: uuid.UUID) -> Bench:
-    assignment = own_assignment(session, person, assignment_id)
-    query = (
-        select(Batch, Prompt, Project, RatingSchema, Guidelines, Item.purpose)
-        .select_from(Item)
-        .join(Batch, Batch.id == Item.batch_id)
-        .join(Prompt, Prompt.id == Item.prompt_id)
-        .join(Project, Project.id == Batch.project_id)
-        .outerjoin(RatingSchema, RatingSchema.id == Batch.rating_schema_id)
-        .outerjoin(Guidelines, Guidelines.id == Batch.guidelines_id)
-        .where(Item.id == assignment.item_id)
-    )
-    batch, prompt, project, schema, guidelines, purpose = session.execute(query).one()
+    return bench_of(session, own_assignment(session, person, assignment_id))
+
+
+_WORK = (
+    select(Batch, Prompt, Project, Item.purpose)
+    .select_from(Item)
+    .join(Batch, Batch.id == Item.batch_id)
+    .join(Prompt, Prompt.id == Item.prompt_id)
+    .join(Project, Project.id == Batch.project_id)
+    .where(Item.id == bindparam("item_id"))
+)
+
+
+def bench_of(session: Session, assignment: Assignment, *, with_texts: bool = True) -> Bench:
+    """The bench of an assignment. What is handed in can be checked without the completions' texts."""
+    batch, prompt, project, purpose = session.execute(_WORK, {"item_id": assignment.item_id}).one()
+    scales, flags = _fields(session, batch.rating_schema_id)
     return Bench(
         assignment=assignment,
         batch=batch,
         prompt=prompt,
         project=project,
-        completions=_lettered(session, assignment),
-        scales=_fields(schema, "likert"),
-        flags=_fields(schema, "flags"),
-        guidelines=guidelines,
+        completions=_lettered(session, assignment, with_texts=with_texts),
+        scales=scales,
+        flags=flags,
+        guidelines=_guidelines(session, batch.guidelines_id),
         purpose=purpose,
     )
 
 
-def _lettered(session: Session, assignment: Assignment) -> list[Lettered]:
+_TEXTS = select(Completion.id, Completion.text).where(Completion.id.in_(bindparam("ids", expanding=True)))
+
+
+def _lettered(session: Session, assignment: Assignment, *, with_texts: bool) -> list[Lettered]:
     shown = letters_of(assignment)
-    if not shown:
-        return []
-    query = select(Completion.id, Completion.text).where(Completion.id.in_(shown.values()))
-    texts = {each.id: each.text for each in session.execute(query)}
+    if not shown or not with_texts:
+        return [Lettered(letter, "") for letter in shown]
+    found = session.connection().execute(_TEXTS, {"ids": list(shown.values())})
+    texts: dict[uuid.UUID, str] = {each.id: each.text for each in found}
     return [Lettered(letter, texts[completion_id]) for letter, completion_id in shown.items()]
 
 
-def _fields(schema: RatingSchema | None, kind: str) -> list[Field]:
-    written: list[Mapping[str, Any]] = schema.fields.get(kind, []) if schema else []
+# Versions never change, so a process reads each of them once.
+_known_fields: dict[uuid.UUID | None, tuple[list[Field], list[Field]]] = {None: ([], [])}
+_known_guidelines: dict[uuid.UUID | None, Guidelines | None] = {None: None}
+
+
+def _fields(session: Session, schema_id: uuid.UUID | None) -> tuple[list[Field], list[Field]]:
+    """The scales and the flags of a rating schema."""
+    if schema_id not in _known_fields:
+        fields = session.scalars(select(RatingSchema.fields).where(RatingSchema.id == schema_id)).one()
+        _known_fields[schema_id] = (_as_fields(fields.get("likert", [])), _as_fields(fields.get("flags", [])))
+    return _known_fields[schema_id]
+
+
+def _as_fields(written: list[Mapping[str, Any]]) -> list[Field]:
     return [
         Field(
             key=each["key"],
@@ -144,6 +167,26 @@ def _fields(schema: RatingSchema | None, kind: str) -> list[Field]:
         )
         for each in written
     ]
+
+
+def _guidelines(session: Session, guidelines_id: uuid.UUID | None) -> Guidelines | None:
+    """A copy that belongs to no session, since other threads see it too."""
+    if guidelines_id not in _known_guidelines:
+        query = select(*Guidelines.__table__.columns).where(Guidelines.id == guidelines_id)
+        row = session.connection().execute(query).one()
+        _known_guidelines[guidelines_id] = Guidelines(**row._mapping)
+    return _known_guidelines[guidelines_id]
+
+
+_PLACES = select(RankingPlace.completion_id, RankingPlace.rank).where(
+    RankingPlace.ranking_id == bindparam("ranking_id")
+)
+_NEWEST_RANKING = select(Ranking).where(
+    Ranking.item_id == bindparam("item_id"), Ranking.assignment_id == bindparam("assignment_id"), is_current(Ranking)
+)
+_NEWEST_DEMONSTRATION = select(Demonstration).where(
+    Demonstration.assignment_id == bindparam("assignment_id"), is_current(Demonstration)
+)
 
 
 def receipt(session: Session, assignment: Assignment) -> Receipt | None:
@@ -157,8 +200,8 @@ def receipt(session: Session, assignment: Assignment) -> Receipt | None:
     verdict = "; none is good enough to use" if label.all_bad else ""
     if label.cannot_rank:
         return Receipt(assignment.id, {}, f"cannot be ranked{verdict}")
-    places = select(RankingPlace.completion_id, RankingPlace.rank).where(RankingPlace.ranking_id == label.id)
-    stored = {each.completion_id: each.rank for each in session.execute(places)}
+    places = session.connection().execute(_PLACES, {"ranking_id": label.id})
+    stored = {each.completion_id: each.rank for each in places}
     ranks = {letter: stored[each] for letter, each in letters_of(assignment).items() if each in stored}
     return Receipt(assignment.id, ranks, in_words(ranks) + verdict)
 
@@ -167,9 +210,6 @@ def newest_label(session: Session, assignment: Assignment) -> Ranking | Demonstr
     """The ranking or demonstration that counts of a submitted assignment: the one that no newer one supersedes."""
     if assignment.state != AssignmentState.submitted:
         return None
-    mine = select(Ranking).where(Ranking.item_id == assignment.item_id, Ranking.assignment_id == assignment.id)
-    ranking = session.scalar(mine.where(is_current(Ranking)))
-    if ranking is not None:
-        return ranking
-    written = select(Demonstration).where(Demonstration.assignment_id == assignment.id)
-    return session.scalar(written.where(is_current(Demonstration)))
+    return session.scalar(_NEWEST_RANKING, {"item_id": assignment.item_id, "assignment_id": assignment.id}) or (
+        session.scalar(_NEWEST_DEMONSTRATION, {"assignment_id": assignment.id})
+    )

@@ -19,7 +19,7 @@ from app.labeling.bench import Bench, Receipt, newest_label, open_bench, own_ass
 from app.labeling.forms import checked, typed_in
 from app.labeling.history import own_history
 from app.labeling.models import ReportKind
-from app.labeling.progress import desk_state
+from app.labeling.progress import count_submitted, desk_state
 from app.labeling.reports import report
 from app.labeling.schemas import Amendment, Report
 from app.projects import acceptance
@@ -70,6 +70,7 @@ def history_page(
         search=search,
         is_first_page=not before,
         state=desk_state(session, person, project),
+        submitted_ever=count_submitted(session, person, project),
     )
 
 

@@ -12,7 +12,7 @@ from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid, NotFound
 from app.core.pages import render
 from app.labeling import batch_routes, own_routes, prompt_routes
-from app.labeling.bench import Bench, open_bench
+from app.labeling.bench import Bench, bench_of, open_bench
 from app.labeling.forms import checked, typed_in
 from app.labeling.leases import lease_next
 from app.labeling.models import AssignmentState
@@ -38,11 +38,12 @@ def desk(
 ) -> Response:
     """The next item, or why there is none. `after` names the submission whose receipt is shown on top; `told` and
     `stopped` thank for a report."""
-    with writing() as session:  # not while the page renders: others wait for their turn to write
+    with writing() as session:  # not while the page is read and rendered: others wait for their turn to write
         assignment = lease_next(session, person, project)
+    with reading() as session:
         state = desk_state(session, person, project)
         before = own_routes.receipt_of(session, person, project, after) if after else None
-        bench = open_bench(session, person, assignment.id) if assignment else None
+        bench = bench_of(session, assignment) if assignment else None
         rules = own_routes.rules_to_accept(session, person, bench) if bench else None
         empty = why_empty(session, person, project) if bench is None else None
     thanks = "stopped" if stopped else "told" if told else ""

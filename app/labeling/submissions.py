@@ -3,13 +3,13 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Integer, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid
-from app.labeling.bench import Bench, Receipt, letters_of, open_bench, own_assignment, receipt
+from app.labeling.bench import Bench, Receipt, bench_of, letters_of, own_assignment, receipt
 from app.labeling.leases import extend, give_place_back, lock_person
 from app.labeling.models import (
     Assignment,
@@ -29,7 +29,7 @@ def submit(session: Session, person: Person, assignment_id: uuid.UUID, submissio
     lock_person(session, person)
     assignment = own_assignment(session, person, assignment_id, lock=True)
     if assignment.state != AssignmentState.submitted:
-        bench = open_bench(session, person, assignment_id)
+        bench = bench_of(session, assignment, with_texts=False)
         _check_key(session, submission)
         if bench.is_ranking:
             check_ranking(bench, submission)
@@ -53,20 +53,29 @@ def _already_submitted(session: Session, assignment: Assignment) -> Conflict:
     )
 
 
+_KEY_IS_USED = select(exists().where(Assignment.submission_key == bindparam("key")))
+
+
 def _check_key(session: Session, submission: Submission) -> None:
-    if session.scalar(select(Assignment.id).where(Assignment.submission_key == submission.submission_key)):
+    if session.connection().execute(_KEY_IS_USED, {"key": submission.submission_key}).scalar():
         raise Conflict("This submission's key belongs to another item.", mend="Reload the page and submit again.")
+
+
+_COUNT_IN = (
+    update(Item)
+    .where(Item.id == bindparam("in_item"))
+    .values(taken=Item.taken + bindparam("places", type_=Integer()), got=Item.got + 1)
+)
+# As it is in the database now: the request's own copy of the person may be older than a move between groups.
+_GROUP_NOW: Any = select(Person.group).where(Person.id == Assignment.person_id).correlate(Assignment).scalar_subquery()
 
 
 def _mark_submitted(session: Session, assignment: Assignment, submission: Submission) -> None:
     # A place that was lost meanwhile is used all the same: rather one judgment more than one lost.
     places = 0 if assignment.state == AssignmentState.leased else 1
-    counted = {"taken": Item.taken + places, "got": Item.got + 1}
-    session.execute(update(Item).where(Item.id == assignment.item_id).values(**counted))
+    session.connection().execute(_COUNT_IN, {"in_item": assignment.item_id, "places": places})
     assignment.state = AssignmentState.submitted
-    # As it is in the database now: the request's own copy of the person may be older than a move between groups.
-    group: Any = select(Person.group).where(Person.id == assignment.person_id).scalar_subquery()
-    assignment.group = group
+    assignment.group = _GROUP_NOW
     assignment.submitted_at = now()
     assignment.submission_key = submission.submission_key
     assignment.active_seconds = max(assignment.active_seconds, submission.active_seconds)
@@ -127,22 +136,29 @@ def store_ranking(session: Session, bench: Bench, sent: Submission, *, supersede
     )
     session.add(ranking)
     session.flush()
-    for letter, rank in ({} if sent.cannot_rank else dense(sent.ranks)).items():
-        session.add(RankingPlace(ranking_id=ranking.id, completion_id=shown[letter], rank=rank))
-    for letter, rating in sent.ratings.items():
-        if rating != CompletionRating():
-            session.add(_rating(ranking, bench, shown[letter], rating))
+    ranks = {} if sent.cannot_rank else dense(sent.ranks)
+    given = {letter: rating for letter, rating in sent.ratings.items() if rating != CompletionRating()}
+    # As rows, not as objects: a submission has a dozen of them.
+    if ranks:
+        places = [{"ranking_id": ranking.id, "completion_id": shown[each], "rank": ranks[each]} for each in ranks]
+        session.connection().execute(_ADD_PLACES, places)
+    if given:
+        ratings = [_rating(ranking, bench, shown[letter], rating) for letter, rating in given.items()]
+        session.connection().execute(_ADD_RATINGS, ratings)
 
 
-def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: CompletionRating) -> Rating:
-    return Rating(
-        ranking_id=ranking.id,
-        completion_id=completion_id,
-        rating_schema_id=bench.batch.rating_schema_id,
-        likert=rating.likert,
-        flags=sorted(set(rating.flags)),
-        note=rating.note,
-    )
+_ADD_PLACES, _ADD_RATINGS = insert(RankingPlace), insert(Rating)
+
+
+def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: CompletionRating) -> dict[str, Any]:
+    return {
+        "ranking_id": ranking.id,
+        "completion_id": completion_id,
+        "rating_schema_id": bench.batch.rating_schema_id,
+        "likert": rating.likert,
+        "flags": sorted(set(rating.flags)),
+        "note": rating.note,
+    }
 
 
 def store_demonstration(

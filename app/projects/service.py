@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -34,20 +34,23 @@ def create_project(session: Session, name: str, *, slug: str, by: Person | None 
     return project
 
 
-def _visible(person: Person) -> Any:
-    query = select(Project).where(Project.is_archived.is_(False)).order_by(Project.created_at)
-    if person.role == Role.admin:
-        return query
-    return query.join(ProjectMember, ProjectMember.project_id == Project.id).where(ProjectMember.person_id == person.id)
+_ANY = select(Project).where(Project.is_archived.is_(False)).order_by(Project.created_at)
+_OWN = _ANY.join(ProjectMember, ProjectMember.project_id == Project.id).where(
+    ProjectMember.person_id == bindparam("person_id")
+)
+# Built once: every request asks.
+_ANY_BY_SLUG, _OWN_BY_SLUG = (query.where(Project.slug == bindparam("slug")) for query in (_ANY, _OWN))
 
 
 def visible_projects(session: Session, person: Person) -> list[Project]:
     """All for an admin; for others those they are members of."""
-    return list(session.scalars(_visible(person)))
+    query = _ANY if person.role == Role.admin else _OWN
+    return list(session.scalars(query, {"person_id": person.id}))
 
 
 def visible_project(session: Session, person: Person, slug: str) -> Project:
-    project: Project | None = session.scalar(_visible(person).where(Project.slug == slug))
+    query = _ANY_BY_SLUG if person.role == Role.admin else _OWN_BY_SLUG
+    project: Project | None = session.scalar(query, {"slug": slug, "person_id": person.id})
     if project is None:
         raise NotFound("There is no such project, or you are not a member of it.", mend="Ask an admin to add you.")
     return project
