@@ -43,10 +43,22 @@ class LabelerFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    rankings: int
-    demonstrations: int
-    skipped: int
+class Counts:
+    rankings: int = 0
+    demonstrations: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a labeler's work, for the figures."""
+
+    counts: Counts = field(default_factory=Counts)
+    median_seconds: float | None = None
+    met: Sequence[Meeting] = ()
+    answers: Sequence[GoldAnswer] = ()
+    work: Sequence[Work] = ()
+    is_excluded: bool = False
 
 
 def labelers_of(
@@ -57,31 +69,40 @@ def labelers_of(
     gold: Sequence[GoldAnswer] = (),
     with_flags: bool = False,
 ) -> list[LabelerFigures]:
-    """Whoever submitted or skipped something here, the busiest first."""
-    counts, seconds = _counts(session, project), _median_seconds(session, project)
+    """Whoever submitted or skipped something here, the busiest first; flags only where they are shown."""
+    counts, seconds = count_work(session, project), median_seconds(session, project)
     excluded = {each.person_id for each in standing_exclusions(session, project)}
     met, answers = by_labeler(evidence.meetings), _by_person(gold)
     work = newest_work(session, project) if with_flags else {}
     project_pace = median_pace(each for theirs in work.values() for each in theirs)
-    people = session.scalars(select(Person).where(Person.id.in_(list(counts))))
-    figures = [
-        LabelerFigures(
-            person=person,
-            rankings=counts[person.id].rankings,
-            demonstrations=counts[person.id].demonstrations,
-            skipped=counts[person.id].skipped,
+    figures = []
+    for person in session.scalars(select(Person).where(Person.id.in_(list(counts)))):
+        known = Known(
+            counts=counts[person.id],
             median_seconds=seconds.get(person.id),
-            agreement=agreement(met.get(person.id, [])),
-            tau=mean_tau(met.get(person.id, [])),
-            gold=gold_accuracy(answers.get(person.id, [])),
-            pace=median_pace(work.get(person.id, [])),
-            flags=flags_of(person.id, work.get(person.id, []), project_pace, met.get(person.id, []),
-                           answers.get(person.id, [])) if with_flags else [],
+            met=met.get(person.id, []),
+            answers=answers.get(person.id, []),
+            work=work.get(person.id, []),
             is_excluded=person.id in excluded,
         )
-        for person in people
-    ]  # fmt: skip
+        figures.append(figures_of(person, known, project_pace))
     return sorted(figures, key=lambda each: (-each.total, each.person.name))
+
+
+def figures_of(person: Person, known: Known, project_pace: float | None) -> LabelerFigures:
+    return LabelerFigures(
+        person=person,
+        rankings=known.counts.rankings,
+        demonstrations=known.counts.demonstrations,
+        skipped=known.counts.skipped,
+        median_seconds=known.median_seconds,
+        agreement=agreement(known.met),
+        tau=mean_tau(known.met),
+        gold=gold_accuracy(known.answers),
+        pace=median_pace(known.work),
+        flags=flags_of(person.id, known, project_pace) if known.work else [],
+        is_excluded=known.is_excluded,
+    )
 
 
 def median_pace(work: Iterable[Work]) -> float | None:
@@ -89,22 +110,17 @@ def median_pace(work: Iterable[Work]) -> float | None:
     return median(paces) if paces else None
 
 
-def flags_of(
-    person_id: uuid.UUID,
-    work: Sequence[Work],
-    project_pace: float | None,
-    met: Sequence[Meeting],
-    answers: Sequence[GoldAnswer],
-) -> list[Flag]:
+def flags_of(person_id: uuid.UUID, known: Known, project_pace: float | None) -> list[Flag]:
     """Everything about a labeler's newest work that a lead should look at."""
+    work = known.work
     ranked = [each for each in work if not each.made.cannot_rank]
     found = (
         speed_flag([each.pace for each in work if each.pace is not None], project_pace),
         untouched_flag([each.made.order_touched for each in ranked]),
         position_flag(mean_places((each.shown, each.made.ranks) for each in ranked if len(each.made.ranks) > 1)),
         constant_flag(ratings_of(work)),
-        drift_flag(agreement_by_week(person_id, met), of="Agreement with others"),
-        drift_flag(gold_by_week(answers), of="Gold accuracy"),
+        drift_flag(agreement_by_week(person_id, known.met), of="Agreement with others"),
+        drift_flag(gold_by_week(known.answers), of="Gold accuracy"),
     )
     return [flag for flag in found if flag is not None]
 
@@ -142,7 +158,7 @@ def _by_person(gold: Iterable[GoldAnswer]) -> dict[uuid.UUID, list[GoldAnswer]]:
     return found
 
 
-def _counts(session: Session, project: Project) -> dict[uuid.UUID, _Counts]:
+def count_work(session: Session, project: Project, *, person: Person | None = None) -> dict[uuid.UUID, Counts]:
     """By person, in one query; a lead's decisions are none of the work that is counted."""
     is_written = Batch.kind == BatchKind.demonstration
     is_submitted = Assignment.state == AssignmentState.submitted
@@ -159,12 +175,14 @@ def _counts(session: Session, project: Project) -> dict[uuid.UUID, _Counts]:
         .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
         .group_by(Assignment.person_id)
     )
+    if person is not None:
+        query = query.where(Assignment.person_id == person.id)
     decided = _decisions(session, project)
     found = {}
     for person_id, rankings, demonstrations, skipped in session.execute(query):
         rankings -= decided[person_id]
         if rankings or demonstrations or skipped:
-            found[person_id] = _Counts(rankings, demonstrations, skipped)
+            found[person_id] = Counts(rankings, demonstrations, skipped)
     return found
 
 
@@ -179,7 +197,7 @@ def _decisions(session: Session, project: Project) -> Counter[uuid.UUID]:
     return Counter({person_id: number for person_id, number in session.execute(query)})  # noqa: C416  rows, not pairs
 
 
-def _median_seconds(session: Session, project: Project) -> dict[uuid.UUID, float]:
+def median_seconds(session: Session, project: Project, *, person: Person | None = None) -> dict[uuid.UUID, float]:
     """Of each one's newest timed work."""
     newest_first = func.row_number().over(partition_by=Assignment.person_id, order_by=Assignment.submitted_at.desc())
     timed = (
@@ -188,11 +206,13 @@ def _median_seconds(session: Session, project: Project) -> dict[uuid.UUID, float
         .join(Batch, Batch.id == Item.batch_id)
         .where(Batch.project_id == project.id, Assignment.active_seconds > 0)
         .where(Assignment.state == AssignmentState.submitted)
-        .subquery()
     )
+    if person is not None:
+        timed = timed.where(Assignment.person_id == person.id)
+    newest = timed.subquery()
     seconds: dict[uuid.UUID, list[int]] = defaultdict(list)
     for person_id, took in session.execute(
-        select(timed.c.person_id, timed.c.active_seconds).where(timed.c.number <= NEWEST)
+        select(newest.c.person_id, newest.c.active_seconds).where(newest.c.number <= NEWEST)
     ):
         seconds[person_id].append(took)
     return {person_id: median(each) for person_id, each in seconds.items()}
