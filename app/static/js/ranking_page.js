@@ -6,12 +6,14 @@ import { Folding } from "./folding.js";
 import { OrderBar } from "./order_bar.js";
 import { RankingBoard } from "./ranking_board.js";
 import { isBusy } from "./shortcuts.js";
+import { Steps } from "./steps.js";
 
 const form = document.getElementById("bench-form");
 const undoButton = document.getElementById("undo");
 const board = new RankingBoard(form);
 const articles = new Map([...form.querySelectorAll("article[data-letter]")].map((article) => [article.dataset.letter, article]));
 let current = board.letters[0];
+let steps = null;
 const history = [];
 const bar = new OrderBar(board, { onPick: (letter) => go(letter), current: () => current });
 const changed = () => form.dispatchEvent(new Event("input", { bubbles: true }));
@@ -50,9 +52,11 @@ function show() {
   button.title = button.disabled ? `Not ranked yet: ${left.join(", ")}` : "";
   undoButton.disabled = history.length === 0;
   bar.show();
+  steps?.show();
 }
 
 function step(by) {
+  if (steps.now === "rating") return steps.move(by);
   const index = board.letters.indexOf(current) + by;
   if (index >= 0 && index < board.letters.length) go(board.letters[index]);
 }
@@ -134,15 +138,22 @@ function act(event) {
 }
 
 function useDigit(digit, isRating) {
-  if (isRating) {
+  if (isRating || (steps.now === "rating" && digit > 0)) {
     if (digit < 1 || digit > 7) return false;
     board.rate(current, digit);
     return true;
   }
-  if (digit > board.letters.length) return false;
+  if (digit > board.letters.length || steps.now === "rating") return false;
   board.place(current, digit || null);
   return true;
 }
 
 frame(current);
+steps = new Steps({
+  letters: board.letters,
+  go,
+  current: () => current,
+  isRated: (letter) => Object.keys(board.rating(letter).likert).length > 0,
+  isBegun: () => Object.keys(board.ranks()).length > 0,
+});
 show();
