@@ -22,6 +22,7 @@ from app.labeling.models import (
     ItemPurpose,
     Ranking,
     RankingPlace,
+    Rating,
 )
 from app.labeling.ranks import in_words
 from app.projects.models import Guidelines, Project, RatingSchema
@@ -77,6 +78,7 @@ class Receipt:
     words: str
     text: str = ""
     can_amend: bool = False
+    teaches: bool = False  # of a training item: the known answer is shown before the next item
 
 
 def letters_of(assignment: Assignment) -> dict[str, uuid.UUID]:
@@ -203,7 +205,13 @@ def receipt(session: Session, assignment: Assignment) -> Receipt | None:
     places = session.connection().execute(_PLACES, {"ranking_id": label.id})
     stored = {each.completion_id: each.rank for each in places}
     ranks = {letter: stored[each] for letter, each in letters_of(assignment).items() if each in stored}
-    return Receipt(assignment.id, ranks, in_words(ranks) + verdict)
+    said = in_words(ranks) if len(assignment.shown_order) > 1 else _grade_in_words(session, label)
+    return Receipt(assignment.id, ranks, said + verdict)
+
+
+def _grade_in_words(session: Session, ranking: Ranking) -> str:
+    likert = session.scalar(select(Rating.likert).where(Rating.ranking_id == ranking.id)) or {}
+    return f"a grade of {', '.join(str(each) for each in likert.values())}" if likert else "your flags"
 
 
 def newest_label(session: Session, assignment: Assignment) -> Ranking | Demonstration | None:

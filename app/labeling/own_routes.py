@@ -15,6 +15,7 @@ from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, NotFound
 from app.core.pages import render
 from app.labeling.amendments import amend, amendable_until, can_amend, stored_as_draft
+from app.labeling.answers import feedback_for
 from app.labeling.bench import Bench, Receipt, newest_label, open_bench, own_assignment, receipt
 from app.labeling.forms import checked, typed_in
 from app.labeling.history import own_history
@@ -33,7 +34,10 @@ def receipt_of(session: Session, person: Person, project: Project, assignment_id
     """What is stored, and whether it may still be corrected."""
     assignment = own_assignment(session, person, assignment_id)
     stored = receipt(session, assignment)
-    return replace(stored, can_amend=can_amend(session, assignment, project)) if stored else None
+    if stored is None:
+        return None
+    teaches = feedback_for(session, assignment) is not None
+    return replace(stored, can_amend=can_amend(session, assignment, project), teaches=teaches)
 
 
 def rules_to_accept(session: Session, person: Person, bench: Bench) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid, NotFound
 from app.core.pages import render
 from app.labeling import batch_routes, own_routes, prompt_routes
+from app.labeling.answers import feedback_for
 from app.labeling.bench import Bench, bench_of, open_bench
 from app.labeling.forms import checked, typed_in
 from app.labeling.leases import lease_next
@@ -46,6 +47,8 @@ def desk(
         bench = bench_of(session, assignment) if assignment else None
         rules = own_routes.rules_to_accept(session, person, bench) if bench else None
         empty = why_empty(session, person, project) if bench is None else None
+    if after and before and before.teaches:
+        return RedirectResponse(f"/p/{project.slug}/assignments/{after}", 303)
     thanks = "stopped" if stopped else "told" if told else ""
     if bench is None:
         return render(request, "labeling/desk_empty.html", state=state, empty=empty, before=before, thanks=thanks)
@@ -72,10 +75,11 @@ def assignment_page(request: Request, person: SignedIn, project: CurrentProject,
             own_routes.receipt_of(session, person, project, assignment_id),
         )
         rules = own_routes.rules_to_accept(session, person, bench)
+        feedback = feedback_for(session, bench.assignment)
     if bench.project.id != project.id:
         raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
     if stored is not None or bench.assignment.state == AssignmentState.skipped:
-        return render(request, "labeling/done.html", bench=bench, stored=stored, state=state)
+        return render(request, "labeling/done.html", bench=bench, stored=stored, state=state, feedback=feedback)
     if rules:
         return render(request, "labeling/accept.html", bench=bench, rules=rules)
     return _bench_page(request, bench, state=state)

@@ -98,13 +98,22 @@ def check_ranking(bench: Bench, sent: Submission) -> None:
         wrong["text"] = "This item asks for a ranking, not for a text."
     if wrong:
         raise Invalid("Parts of the ranking are not of this item.", mend="Nothing was stored.", fields=wrong)
-    missing = [letter for letter in letters if letter not in sent.ranks]
+    if len(letters) == 1:
+        _check_grade(bench, sent)
+    missing = [letter for letter in letters if letter not in sent.ranks and len(letters) > 1]
     if missing and not sent.cannot_rank:
         raise Invalid(
             f"Not ranked yet: {', '.join(missing)}.",
             mend="Give every completion a rank (equal ranks are a tie), or say that they cannot be ranked.",
             fields={f"rank_{letter}": "Not ranked yet." for letter in missing},
         )
+
+
+def _check_grade(bench: Bench, sent: Submission) -> None:
+    """A text that stands alone is graded, not ranked."""
+    graded = sent.ratings.get(bench.letters[0], CompletionRating()).likert
+    if missing := {scale.key: "Not given yet." for scale in bench.scales if scale.key not in graded}:
+        raise Invalid("The grade is missing.", mend="Give 1 to 7, or skip the text and say why.", fields=missing)
 
 
 def _wrong_keys(bench: Bench, letter: str, rating: CompletionRating) -> dict[str, str]:

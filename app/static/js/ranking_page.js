@@ -125,7 +125,7 @@ document.addEventListener("keydown", (event) => {
 
 function act(event) {
   const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1] ?? (/^\d$/.test(event.key) ? event.key : null);
-  if (digit !== null) return useDigit(Number(digit), event.shiftKey);
+  if (digit !== null) return useDigit(Number(digit), event.shiftKey || board.letters.length === 1);
   if (event.shiftKey) return false;
   if (event.key === "Backspace" || event.key === "Delete") return useDigit(0, false);
   const letter = event.key.toUpperCase();

@@ -12,7 +12,7 @@ export class Steps {
     this.next.addEventListener("click", () => this.move(1));
     remember(document.getElementById("one-by-one"), "oneByOne", (isWanted) => {
       const unrated = letters.find((letter) => !isRated(letter));
-      this.set(isWanted ? (unrated && !isBegun() ? "rating" : "ordering") : null);
+      this.set(isWanted && letters.length > 1 ? (unrated && !isBegun() ? "rating" : "ordering") : null);
       if (this.now === "rating") go(unrated);
     });
   }
