@@ -21,11 +21,13 @@ from app.core.security import Guard
 
 ROUTERS = (
     "app.accounts.routes",
+    "app.accounts.preference_routes",
     "app.projects.routes",
     "app.prompts.routes",
     "app.registry.routes",
     "app.labeling.routes",
     "app.labeling.api",
+    "app.quality.own_routes",
     "app.quality.routes",
     "app.datasets.routes",
     "app.runs.routes",

@@ -26,6 +26,7 @@ from app.labeling.models import (
 )
 from app.labeling.ranks import in_words
 from app.projects.models import Guidelines, Project, RatingSchema
+from app.projects.settings import ProjectSettings, settings_of
 from app.prompts.models import Prompt
 
 
@@ -63,6 +64,10 @@ class Bench:
     @property
     def is_ranking(self) -> bool:
         return bool(self.completions)  # a screening asks for both
+
+    @property
+    def settings(self) -> ProjectSettings:
+        return settings_of(self.project)
 
     @property
     def letters(self) -> list[str]:

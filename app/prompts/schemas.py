@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from app.accounts.preferences import Content
 from app.prompts.models import PromptKind, Split, UseCase
 
 MAX_CHARACTERS = 40_000
@@ -52,6 +53,13 @@ class PromptRow(BaseModel):
     source_organisation: str | None = None
     language: str = Field("en", min_length=2, max_length=12)
     split: Split | None = None
+    flags: list[Content] = []
+
+    @field_validator("flags", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        """A table has no lists: `violent, sexual` in one cell."""
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod

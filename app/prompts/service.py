@@ -107,6 +107,7 @@ def _columns(project: Project, judged: JudgedRow, person: Person | None, source:
         "source_user": judged.row.source_user,
         "source_organisation": judged.row.source_organisation,
         "language": judged.row.language,
+        "flags": sorted(set(judged.row.flags)),
         "split": judged.split,
         "content_hash": judged.content_hash,
         "written_by": person.id if person else None,

@@ -2,6 +2,7 @@
 
 import { ActiveTime, clock } from "./active_time.js";
 import { Autosave, keepLease } from "./autosave.js";
+import { suggestBreaks } from "./breaks.js";
 import { remember } from "./reading.js";
 import { signInAgain } from "./sign_in_again.js";
 import { listenForShortcuts } from "./shortcuts.js";
@@ -61,6 +62,7 @@ export function openBench({ read, write }) {
   document.querySelector("#skip form").addEventListener("submit", () => { autosave.isDone = true; }); // no one asks then
   if (!amends) keepLease(api, time);
   remember(document.getElementById("raw-view"), "raw");
+  suggestBreaks(document.getElementById("main"), time);
   listenForShortcuts();
   return { form, button, autosave };
 }

@@ -86,3 +86,16 @@ def test_texts_are_taken_once(session: Session, split: Split | None) -> None:
     assert service.add_texts(session, project, [("Once.", split), ("Once.", split)], source="s") == 1
     assert service.add_texts(session, project, [("Once.", split)], source="s") == 0
     assert session.scalars(select(PlainText.split)).one() in ([split] if split else list(Split))
+
+
+def test_an_import_marks_what_disturbs(session: Session) -> None:
+    project = make_project(session)
+    rows = raw(
+        {"prompt": "A sad one.", "flags": "violent, self_harm"},
+        {"prompt": "A list.", "flags": ["sexual"]},
+        {"prompt": "Unknown.", "flags": "spooky"},
+    )
+    report = service.import_prompts(session, project, rows, person=None, source="s")
+    marked = {prompt.messages[0]["content"]: prompt.flags for prompt in session.scalars(select(Prompt))}
+    assert marked == {"A sad one.": ["self_harm", "violent"], "A list.": ["sexual"]}
+    assert "flags.0: Input should be 'sexual'" in report.refused[0].reason
