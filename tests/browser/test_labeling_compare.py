@@ -3,10 +3,13 @@
 import random
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
-from app.core.db import reading
+from app.accounts import service as accounts
+from app.accounts.deps import COOKIE
+from app.accounts.models import Person
+from app.core.db import reading, writing
 from app.labeling.models import Assignment, Ranking
 from app.projects.models import Project
 from tests.browser.ranking_desk import Desk, by_text, open_items, seen, stored_ranks, submitted
@@ -123,6 +126,27 @@ def test_answers_by_buttons_and_the_order_can_still_be_changed(desk: Desk, proje
     page.get_by_role("button", name="Submit").click()
     submitted(page)
     assert stored_ranks() == by_text(texts, A=1, B=2)
+
+
+def test_answers_by_touch_on_a_phone(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
+    open_items(project, completions=4)
+    with writing() as session:
+        token = accounts.start_session(session, labeler)
+    context = browser.new_context(
+        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
+    )
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    page = context.new_page()
+    page.goto(f"/p/{project.slug}/desk")
+    texts = seen(page)
+    page.get_by_role("button", name="Compare two by two").tap()
+    while page.locator("#compare").is_visible():
+        assert page.evaluate("document.documentElement.scrollWidth") == 380
+        page.get_by_role("button", name=f"{max(question(page))} is better").tap()
+    page.get_by_role("button", name="Submit").tap()
+    submitted(page)
+    context.close()
+    assert stored_ranks() == by_text(texts, D=1, C=2, B=3, A=4)
 
 
 def test_an_answer_is_undone(desk: Desk, project: Project) -> None:

@@ -1,5 +1,9 @@
 """Every way of ranking in a real browser, each ending in the stored rows."""
 
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
@@ -244,3 +248,45 @@ def test_two_browsers_racing_for_one_item(
     headings = sorted(page.locator("main h1").inner_text() for page in (first, second))
     context.close()
     assert headings == ["Nothing is free for you just now", "Rank the completions"]
+
+
+def order_by(page: Page, way: str, ranks: dict[str, int]) -> None:
+    if way == "compare":
+        page.keyboard.press("v")
+        while page.locator("#compare").is_visible():
+            left, right = page.locator("#compare .pane .letter").all_inner_texts()
+            by = ranks[left] - ranks[right]
+            page.keyboard.press("ArrowLeft" if by < 0 else "ArrowRight" if by > 0 else "0")
+        return
+    for letter, rank in ranks.items():
+        if way == "keys":
+            page.keyboard.press(letter.lower())
+            page.keyboard.press(str(rank))
+        else:
+            page.get_by_label(f"{letter} at rank {rank}", exact=True).click()
+
+
+def test_whatever_order_ties_shuffle_and_way_the_stored_ranks_are_the_ones_shown(desk: Desk, project: Project) -> None:
+    numbers = itertools.count()
+
+    @settings(max_examples=12, deadline=None, derandomize=True)
+    @given(
+        drawn=st.lists(st.integers(1, 9), min_size=2, max_size=9), way=st.sampled_from(["keys", "buttons", "compare"])
+    )
+    def check(drawn: list[int], way: str) -> None:
+        open_items(project, texts=[f"Story {next(numbers)}." for _ in drawn])
+        page = desk()
+        texts = seen(page)
+        tiers = sorted(set(drawn))
+        ranks = {letter: tiers.index(rank) + 1 for letter, rank in zip(texts, drawn, strict=True)}
+        order_by(page, way, ranks)
+        words = " > ".join(
+            " = ".join(each for each in ranks if ranks[each] == rank) for rank in range(1, len(tiers) + 1)
+        )
+        expect(page.locator("#left-words")).to_have_text(words)
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".receipt b")).to_have_text(words)
+        stored = stored_ranks()
+        assert {text: stored[text] for text in texts.values()} == by_text(texts, **ranks)
+
+    check()
