@@ -33,6 +33,7 @@ ROUTERS = (
     "app.runs.routes",
     "app.runs.api",
     "app.evals.routes",
+    "app.people.routes",
 )
 
 

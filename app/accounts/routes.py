@@ -1,4 +1,4 @@
-"""Sign-in, one-time links and the people page."""
+"""Sign-in, one-time links, and one's own page. Everyone's pages are in the people room."""
 
 import uuid
 from typing import Annotated
@@ -8,8 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, ConfigDict
 
 from app.accounts import service
-from app.accounts.deps import COOKIE, Admin, OptionalPerson, SignedIn
-from app.accounts.models import Group, PersonState, Role
+from app.accounts.deps import COOKIE, OptionalPerson, SignedIn
 from app.core.config import get_settings
 from app.core.deps import ReadSession, WriteSession
 from app.core.errors import DomainError
@@ -109,65 +108,6 @@ def welcome(request: Request, session: WriteSession, token: str, password: Annot
         return render(
             request, "accounts/welcome.html", status=422, invited=person, error=error, least=service.MIN_PASSWORD
         )
-
-
-@router.get("/people")
-def people_page(request: Request, session: ReadSession, _: Admin) -> Response:
-    return _people_page(request, session)
-
-
-def _people_page(
-    request: Request,
-    session: ReadSession,
-    *,
-    status: int = 200,
-    link: str | None = None,
-    typed: dict[str, str] | None = None,
-    error: DomainError | None = None,
-) -> Response:
-    return render(
-        request,
-        "accounts/people.html",
-        status=status,
-        people=service.people(session),
-        link=link,
-        typed=typed or {},
-        error=error,
-        roles=list(Role),
-        groups=list(Group),
-    )
-
-
-@router.post("/people")
-def invite(
-    request: Request,
-    session: WriteSession,
-    admin: Admin,
-    email: Annotated[str, Form()] = "",
-    name: Annotated[str, Form()] = "",
-    role: Annotated[Role, Form()] = Role.labeler,
-    group: Annotated[Group, Form()] = Group.training,
-) -> Response:
-    try:
-        person = service.add_person(session, email, name=name, role=role, group=group, by=admin)
-    except DomainError as error:
-        typed = {"email": email, "name": name, "role": role.value, "group": group.value}
-        return _people_page(request, session, status=error.status, typed=typed, error=error)
-    return _people_page(request, session, link=get_settings().address + service.new_sign_in_link(session, person))
-
-
-@router.post("/people/{person_id}/link")
-def new_link(request: Request, session: WriteSession, _: Admin, person_id: uuid.UUID) -> Response:
-    person = service.person_by_id(session, person_id)
-    return _people_page(request, session, link=get_settings().address + service.new_sign_in_link(session, person))
-
-
-@router.post("/people/{person_id}/state")
-def change_state(
-    session: WriteSession, admin: Admin, person_id: uuid.UUID, state: Annotated[PersonState, Form()]
-) -> Response:
-    service.set_state(session, service.person_by_id(session, person_id), state, by=admin)
-    return RedirectResponse("/people", 303)
 
 
 @router.get("/me")

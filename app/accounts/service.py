@@ -26,8 +26,9 @@ def add_person(
     by: Person | None = None,
     group: Group = Group.training,
     is_simulated: bool = False,
+    is_candidate: bool = False,
 ) -> Person:
-    """A new person in state `invited`: they set a password through a one-time link."""
+    """A new person, who sets a password through a one-time link: `invited`, or to be screened first."""
     email = email.strip().lower()
     if not _EMAIL.fullmatch(email):
         raise Invalid(f"{email!r} is not an e-mail address.", fields={"email": "Write it as name@example.org."})
@@ -35,10 +36,13 @@ def add_person(
         raise Invalid("A person needs a name.", fields={"name": "Write the name that colleagues know."})
     if session.scalar(select(Person.id).where(Person.email == email)):
         raise Conflict(f"{email} is here already.", mend="Find them under People.")
-    person = Person(email=email, name=name.strip(), role=role, group=group, is_simulated=is_simulated)
+    if is_candidate and role != Role.labeler:
+        raise Invalid("Only labelers are screened.", fields={"joins": f"A {role.value} joins at once."})
+    state = PersonState.screening if is_candidate else PersonState.invited
+    person = Person(email=email, name=name.strip(), role=role, group=group, is_simulated=is_simulated, state=state)
     session.add(person)
     session.flush()
-    audit.record(session, by, "person.add", subject=person, role=role.value)
+    audit.record(session, by, "person.add", subject=person, role=role.value, group=group.value, state=state.value)
     return person
 
 
@@ -71,6 +75,8 @@ def has_admin(session: Session) -> bool:
 
 def new_sign_in_link(session: Session, person: Person) -> str:
     """The path of a one-time link for `person`; earlier unused links stop working."""
+    if person.erased_at is not None:
+        raise Conflict("This person was erased.", mend="Invite them anew if they are back.")
     session.execute(delete(SignInLink).where(SignInLink.person_id == person.id, SignInLink.used_at.is_(None)))
     token = new_token()
     expires = now() + timedelta(hours=get_settings().sign_in_link_hours)
@@ -154,10 +160,48 @@ def sign_out(session: Session, token: str) -> None:
 
 
 def set_state(session: Session, person: Person, state: PersonState, *, by: Person) -> None:
-    """Pause or activate. Pausing signs the person out everywhere."""
-    if person.id == by.id:
-        raise Invalid("You can't pause yourself.", mend="Ask another admin.")
-    person.state = state
+    """Let in, screen or pause. Pausing signs the person out everywhere; who never had a password waits as invited."""
+    _check_change(person, by)
+    if state == PersonState.active and person.password_hash is None:
+        state = PersonState.invited
+    before, person.state = person.state, state
     if state == PersonState.paused:
         session.execute(delete(SignIn).where(SignIn.person_id == person.id))
-    audit.record(session, by, f"person.{state.value}", subject=person)
+    audit.record(session, by, f"person.{state.value}", subject=person, before=before.value)
+    session.flush()
+
+
+def set_role(session: Session, person: Person, role: Role, *, by: Person) -> None:
+    """Since nobody changes themselves, there is always an admin left."""
+    _check_change(person, by)
+    if role != person.role:
+        before, person.role = person.role, role
+        audit.record(session, by, "person.role", subject=person, before=before.value, role=role.value)
+        session.flush()
+
+
+def set_group(session: Session, person: Person, group: Group, *, by: Person) -> None:
+    """What they get from now on. What they made stays what it was: each submission knows its group."""
+    _check_change(person, by, themself=True)
+    if group != person.group:
+        before, person.group = person.group, group
+        audit.record(session, by, "person.group", subject=person, before=before.value, group=group.value)
+        session.flush()
+
+
+def _check_change(person: Person, by: Person, *, themself: bool = False) -> None:
+    if person.erased_at is not None:
+        raise Conflict("This person was erased.", mend="Invite them anew if they are back.")
+    if person.id == by.id and not themself:
+        raise Invalid("You can't pause yourself or change your own role.", mend="Ask another admin.")
+
+
+def count_admins(session: Session, *, besides: Person) -> int:
+    """How many others may act as admins. Their rows stay locked, so that two admins can't go at once."""
+    query = select(Person.id).where(
+        Person.role == Role.admin,
+        Person.state == PersonState.active,
+        Person.erased_at.is_(None),
+        Person.id != besides.id,
+    )
+    return len(session.scalars(query.order_by(Person.id).with_for_update()).all())

@@ -79,6 +79,11 @@ def members(session: Session, project: Project) -> list[Person]:
     return list(session.scalars(query.where(ProjectMember.project_id == project.id).order_by(Person.name)))
 
 
+def projects_of_member(session: Session, person: Person) -> list[Project]:
+    query = select(Project).join(ProjectMember, ProjectMember.project_id == Project.id)
+    return list(session.scalars(query.where(ProjectMember.person_id == person.id).order_by(Project.name)))
+
+
 def add_member(session: Session, project: Project, person: Person, *, by: Person | None = None) -> None:
     """Make `person` a member; nothing happens when they are one."""
     if session.get(ProjectMember, (project.id, person.id)) is None:

@@ -1,13 +1,11 @@
-"""The labelers' figures as CSV that a spreadsheet opens without running anything."""
+"""The labelers' figures as CSV."""
 
-import csv
-import io
 from collections.abc import Iterable
 
+from app.core.spreadsheet import csv_of
 from app.quality.intervals import Figure
 from app.quality.labelers import LabelerFigures
 
-_RUNS = ("=", "+", "-", "@")
 _FIGURES = ("agreement", "tau_b", "gold")
 COLUMNS = (
     "labeler", "group", "state", "simulated", "excluded", "rankings", "demonstrations", "skipped",
@@ -18,12 +16,7 @@ COLUMNS = (
 
 
 def labelers_csv(labelers: Iterable[LabelerFigures]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for each in labelers:
-        writer.writerow([_cell(value) for value in _row(each)])
-    return text.getvalue()
+    return csv_of(COLUMNS, map(_row, labelers))
 
 
 def _row(each: LabelerFigures) -> list[object]:
@@ -40,10 +33,3 @@ def _parts(figure: Figure | None) -> list[object]:
     if figure is None:
         return [None] * 4
     return [figure.value, *(figure.interval or (None, None)), figure.n]
-
-
-def _cell(value: object) -> object:
-    """A text that a spreadsheet would take for a formula gets an apostrophe in front; numbers stay numbers."""
-    if isinstance(value, str) and (value.startswith(("\t", "\r")) or value.lstrip().startswith(_RUNS)):
-        return f"'{value}"
-    return round(value, 4) if isinstance(value, float) else value

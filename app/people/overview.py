@@ -1,0 +1,84 @@
+"""Inviting someone, and what the page of a person tells."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.accounts import service as accounts
+from app.accounts.models import AuditEvent, Group, Person, Role, SignIn
+from app.core.errors import Invalid
+from app.people.activity import Span, Work, by_week, work_by_day
+from app.projects import service as projects
+from app.projects.models import Project
+
+
+class Invitation(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_max_length=200)
+
+    email: str = ""
+    name: str = ""
+    role: Role = Role.labeler
+    group: Group = Group.training
+    joins: Literal["active", "screening"] = "active"
+    projects: list[uuid.UUID] = Field([])
+
+
+def invite(session: Session, typed: Mapping[str, Any], *, by: Person) -> Person:
+    """A new person in the chosen projects, to work at once or to be screened first."""
+    try:
+        wanted = Invitation.model_validate(dict(typed))
+    except ValidationError as error:
+        wrong = {".".join(map(str, part["loc"])): part["msg"] for part in error.errors()}
+        raise Invalid("Nobody was invited.", mend="Mend these fields.", fields=wrong) from error
+    person = accounts.add_person(
+        session,
+        wanted.email,
+        name=wanted.name,
+        role=wanted.role,
+        group=wanted.group,
+        is_candidate=wanted.joins == "screening",
+        by=by,
+    )
+    for project in projects.visible_projects(session, by):
+        if project.id in wanted.projects:
+            projects.add_member(session, project, person, by=by)
+    return person
+
+
+@dataclass(frozen=True, slots=True)
+class PersonOverview:
+    person: Person
+    projects: list[Project]
+    last_sign_in: datetime | None
+    span: Span
+    days: dict[date, Work]
+    weeks: dict[date, Work]
+    total: Work
+    events: list[tuple[AuditEvent, str]]  # what was done to the account, and by whom
+
+
+def overview_of(session: Session, person: Person, span: Span) -> PersonOverview:
+    days = {day: work for (_, day), work in work_by_day(session, span, person).items()}
+    weeks, total = by_week(days.items()), Work()
+    for work in days.values():
+        total.add(work)
+    member_of = projects.projects_of_member(session, person)
+    last = session.scalar(select(func.max(SignIn.created_at)).where(SignIn.person_id == person.id))
+    return PersonOverview(person, member_of, last, span, days, weeks, total, _events(session, person))
+
+
+def _events(session: Session, person: Person) -> list[tuple[AuditEvent, str]]:
+    query = (
+        select(AuditEvent, Person.name)
+        .outerjoin(Person, Person.id == AuditEvent.person_id)
+        .where(AuditEvent.subject_id == person.id, AuditEvent.subject_kind == "person")
+        .order_by(AuditEvent.created_at.desc())
+        .limit(20)
+    )
+    return [(event, name or "the system") for event, name in session.execute(query)]
