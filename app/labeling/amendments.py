@@ -11,6 +11,7 @@ from app.accounts.models import Person
 from app.core.clock import now
 from app.core.errors import Conflict
 from app.labeling.bench import Bench, Receipt, letters_of, newest_label, open_bench, own_assignment, receipt
+from app.labeling.current import is_decision
 from app.labeling.leases import lock_person
 from app.labeling.models import Assignment, AssignmentState, Demonstration, Item, ItemPurpose, Ranking, RankingPlace
 from app.labeling.models import Rating as RatingRow
@@ -29,6 +30,9 @@ def amendable_until(assignment: Assignment, project: Project, *, purpose: ItemPu
 
 
 def can_amend(session: Session, assignment: Assignment, project: Project) -> bool:
+    """A lead's decision of a disagreement is taken back where it was made, not here."""
+    if session.scalar(select(is_decision()).where(Assignment.id == assignment.id)):
+        return False
     purpose = session.scalar(select(Item.purpose).where(Item.id == assignment.item_id))
     until = amendable_until(assignment, project, purpose=purpose or ItemPurpose.ordinary)
     return until is not None and until > now()

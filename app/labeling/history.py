@@ -13,6 +13,7 @@ from app.core.clock import now
 from app.core.errors import Invalid
 from app.labeling.amendments import amendable_until
 from app.labeling.bench import receipt
+from app.labeling.current import is_decision
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchKind, Demonstration, Item, Ranking
 from app.projects.models import Project
 from app.prompts.models import Prompt
@@ -44,7 +45,7 @@ def own_history(session: Session, person: Person, project: Project, *, search: s
         .join(Batch, Batch.id == Item.batch_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .where(Assignment.person_id == person.id, Batch.project_id == project.id)
-        .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
+        .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]), ~is_decision())
     )
     if search.strip():
         query = query.where(_speaks_of(search.strip()[:LONGEST_SEARCH]))

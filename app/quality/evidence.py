@@ -10,6 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
+from app.labeling.answers import compare_ranks
 from app.labeling.current import is_current
 from app.labeling.models import (
     Assignment,
@@ -27,12 +28,13 @@ from app.prompts.models import Prompt, UseCase
 from app.quality.agreement import Judged, Meeting, meetings
 from app.quality.alpha import Unit
 from app.quality.exclusions import is_covered, standing_exclusions
-from app.quality.gold import GoldAnswer, count_alike, gold_ranks
+from app.quality.gold import GoldAnswer, gold_ranks
 
 # Beyond these, more would take the page longer and move no figure: 3,000 items give agreement to about half a point.
 MOST_ITEMS = 3000
 MOST_GOLD = 5000
 Chosen = Select[uuid.UUID]
+SharedItems = Select[uuid.UUID, uuid.UUID, BatchKind, UseCase, ItemPurpose]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ class Facet:
     batch_id: uuid.UUID
     kind: BatchKind
     use_case: UseCase
+    purpose: ItemPurpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +65,15 @@ def load_evidence(
     """Every labeler's current ranks on the project's newest items with two judgments or more (of one person: on those
     that this person ranked). A lead's decisions are no labeler's judgment."""
     rows = session.execute(_shared_items(project, person).limit(most + 1)).all()
-    facets = {item_id: Facet(batch_id, kind, use_case) for item_id, batch_id, kind, use_case in rows[:most]}
+    facets = {row.id: Facet(row.batch_id, row.kind, row.use_case, row.purpose) for row in rows[:most]}
     chosen = _shared_items(project, person).limit(most).with_only_columns(Item.id)
     judged = _judged(session, project, chosen)
     return Evidence(judged, list(meetings(judged)), facets, is_capped=len(rows) > most)
 
 
-def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID, uuid.UUID, BatchKind, UseCase]:
+def _shared_items(project: Project, person: Person | None) -> SharedItems:
     query = (
-        select(Item.id, Item.batch_id, Batch.kind, Prompt.use_case)
+        select(Item.id, Item.batch_id, Batch.kind, Prompt.use_case, Item.purpose)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .where(Batch.project_id == project.id, Item.got > 1)
@@ -136,7 +139,7 @@ def load_gold(session: Session, project: Project, *, person: Person | None = Non
     known = _known_answers(session, {each.item_id for each in answered})
     found = []
     for ranking_id, item_id, person_id, made in answered:
-        alike, pairs = count_alike(known.get(item_id, {}), ranks[ranking_id])
+        alike, pairs = compare_ranks(known.get(item_id, {}), ranks[ranking_id])
         if pairs:
             found.append(GoldAnswer(item_id, person_id, alike, pairs, monday(made)))
     return found

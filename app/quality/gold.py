@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from itertools import combinations
 from typing import Any
 
 from app.quality.intervals import Figure, clustered_figure
@@ -24,19 +23,6 @@ class GoldAnswer:
 def gold_ranks(gold: Mapping[str, Any] | None) -> dict[uuid.UUID, int]:
     """The ranks of an item's known answer; none when it has only flags, or none at all."""
     return {uuid.UUID(completion): rank for completion, rank in ((gold or {}).get("ranks") or {}).items()}
-
-
-def count_alike(answer: Mapping[uuid.UUID, int], ranks: Mapping[uuid.UUID, int]) -> tuple[int, int]:
-    """Of the pairs that the answer orders, how many are ordered alike, and how many there are. The labeler's tie is not
-    alike; the answer's ties are left out."""
-    alike = pairs = 0
-    for first, second in combinations(sorted(answer), 2):
-        gap = answer[first] - answer[second]
-        if gap:
-            pairs += 1
-            mine = ranks.get(first, 0) - ranks.get(second, 0) if first in ranks and second in ranks else 0
-            alike += mine * gap > 0
-    return alike, pairs
 
 
 def gold_accuracy(answers: Iterable[GoldAnswer], *, seed: int = 0) -> Figure | None:

@@ -8,11 +8,12 @@ from app.core.deps import ReadSession
 from app.core.pages import render
 from app.labeling.resolutions import count_open_reports, stop_cords
 from app.projects.deps import CurrentProject
-from app.quality import labeler_routes, service
+from app.quality import adjudication_routes, labeler_routes, service
 from app.quality.spreadsheet import labelers_csv
 
 router = APIRouter()
 router.include_router(labeler_routes.router)
+router.include_router(adjudication_routes.router)
 
 
 @router.get("/p/{slug}/labeling")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quality.gold import GoldAnswer, count_alike, gold_accuracy, gold_ranks
+from app.labeling.answers import compare_ranks
+from app.quality.gold import GoldAnswer, gold_accuracy, gold_ranks
 from tests.app.quality.test_agreement import COMPLETIONS, MIRA
 
 MONDAY = date(2026, 1, 5)
@@ -19,14 +20,14 @@ def ranks(*given: int) -> dict[uuid.UUID, int]:
 
 
 def test_the_labelers_tie_is_not_alike_and_the_answers_tie_does_not_count() -> None:
-    assert count_alike(ranks(1, 2, 2), ranks(1, 2, 3)) == (2, 2)
-    assert count_alike(ranks(1, 2, 3), ranks(1, 1, 2)) == (2, 3)
-    assert count_alike(ranks(1, 2, 3), ranks(3, 2, 1)) == (0, 3)
+    assert compare_ranks(ranks(1, 2, 2), ranks(1, 2, 3)) == (2, 2)
+    assert compare_ranks(ranks(1, 2, 3), ranks(1, 1, 2)) == (2, 3)
+    assert compare_ranks(ranks(1, 2, 3), ranks(3, 2, 1)) == (0, 3)
 
 
 def test_what_the_labeler_left_unranked_is_not_alike() -> None:
-    assert count_alike(ranks(1, 2, 3), ranks(1, 2)) == (1, 3)
-    assert count_alike(ranks(1, 2), {}) == (0, 1)
+    assert compare_ranks(ranks(1, 2, 3), ranks(1, 2)) == (1, 3)
+    assert compare_ranks(ranks(1, 2), {}) == (0, 1)
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=6))
@@ -34,7 +35,7 @@ def test_alike_is_counted_one_by_one(pairs: list[tuple[int, int]]) -> None:
     answer, mine = zip(*pairs, strict=True)
     slow = [(answer[i] < answer[j]) == (mine[i] < mine[j]) and mine[i] != mine[j]
             for i, j in combinations(range(len(pairs)), 2) if answer[i] != answer[j]]  # fmt: skip
-    assert count_alike(ranks(*answer), ranks(*mine)) == (sum(slow), len(slow))
+    assert compare_ranks(ranks(*answer), ranks(*mine)) == (sum(slow), len(slow))
 
 
 def test_accuracy_with_an_interval_over_items() -> None:
