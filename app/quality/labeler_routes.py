@@ -62,7 +62,7 @@ def change_state(
     who = labeler.labeler_of(session, project, person_id)
     try:
         labeler.change_state(session, who, state, reason=reason, by=lead)
-    except Invalid as error:
+    except DomainError as error:
         return _page(request, session, lead, project, who, error=error, typed={"form": "state", "reason": reason})
     return RedirectResponse(f"/p/{project.slug}/labeling/labelers/{who.id}", 303)
 

@@ -73,6 +73,8 @@ def test_a_member_without_work_has_an_empty_page_and_a_stranger_none(
 def test_a_lead_pauses_with_a_reason_and_lets_the_work_go_on(
     sign_in: SignIn, researcher: Person, labeler: Person, project: Project
 ) -> None:
+    with writing() as session:
+        session.get_one(Person, labeler.id).password_hash = "set long ago"
     client, page = sign_in(researcher), f"{address(project, labeler)}/state"
     refused = client.post(page, data={"state": "paused", "reason": " "})
     assert refused.status_code == 422
