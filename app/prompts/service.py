@@ -1,6 +1,7 @@
 """The prompt pool: checking and taking imports, looking through it, and the plain texts beside it."""
 
 import json
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -151,6 +152,10 @@ def _mentions(words: str) -> ColumnElement[bool]:
     """Whether a prompt's messages hold these words. JSON keeps é as \\u00e9, so the words are escaped alike."""
     needle = json.dumps(words)[1:-1]
     return cast(Prompt.messages, Text).icontains(needle, autoescape=True)
+
+
+def prompts_by_id(session: Session, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Prompt]:
+    return {prompt.id: prompt for prompt in session.scalars(select(Prompt).where(Prompt.id.in_(set(ids))))}
 
 
 def sources_and_languages(session: Session, project: Project) -> tuple[list[str], list[str]]:
