@@ -2,7 +2,7 @@
 
 const MOST_WORDS = 20_000;
 const LONGEST_SEARCH = 400; // ms
-const FEWEST_SHARED = 0.2; // below this share nearly all would be marked, which helps nobody
+const FEWEST_SHARED = 0.5; // below this share most words would be marked, which helps nobody
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
 
