@@ -4,7 +4,7 @@ import random
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.accounts import service as accounts
 from app.accounts.deps import COOKIE
@@ -12,6 +12,7 @@ from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.labeling.models import Assignment, Ranking
 from app.projects.models import Project
+from app.prompts.models import Prompt
 from tests.browser.ranking_desk import Desk, by_text, open_items, seen, stored_ranks, submitted
 
 # The most questions that merge insertion needs (Knuth, volume 3, section 5.3.1).
@@ -208,3 +209,14 @@ def test_texts_with_little_in_common_are_not_painted_over(desk: Desk, project: P
     page.keyboard.press("v")
     assert marked(page) == []
     expect(page.locator("#compare-hint")).to_contain_text("They share few words")
+
+
+def test_what_is_covered_stays_covered_side_by_side(desk: Desk, project: Project) -> None:
+    open_items(project)
+    with writing() as session:
+        session.execute(update(Prompt).values(flags=["violence"]))
+    page = desk()
+    page.keyboard.press("v")
+    expect(page.locator("#compare .pane .text").first).to_be_hidden()
+    page.get_by_text("Show it").click()
+    expect(page.locator("#compare .pane .text").first).to_be_visible()

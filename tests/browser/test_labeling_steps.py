@@ -1,10 +1,10 @@
 """The paper's two steps apart: rate one completion at a time, then order them all."""
 
 from playwright.sync_api import Page, expect
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
-from app.core.db import reading
-from app.labeling.models import Completion, Rating
+from app.core.db import reading, writing
+from app.labeling.models import Assignment, Completion, ItemCompletion, Rating
 from app.projects.models import Project
 from tests.browser.ranking_desk import Desk, by_text, open_items, seen, stored_ranks, submitted
 
@@ -78,3 +78,16 @@ def test_whoever_comes_back_is_where_they_left(desk: Desk, project: Project) -> 
     page.reload()
     page.wait_for_selector("#tiers .tier", state="attached")
     assert in_sight(page) == ["C"], "the first that is not rated yet"
+
+
+def test_a_text_that_stands_alone_has_no_second_step(desk: Desk, project: Project) -> None:
+    open_items(project)
+    page = desk()
+    page.keyboard.press("t")
+    expect(page.locator("#submit")).to_be_hidden()
+    with writing() as session:
+        session.execute(delete(ItemCompletion).where(ItemCompletion.position > 0))
+        session.execute(update(Assignment).values(shown_order=[str(session.scalars(select(Completion.id)).first())]))
+    page.reload()
+    expect(page.locator("#submit")).to_be_enabled()
+    assert in_sight(page) == ["A"]
