@@ -20,13 +20,13 @@ from app.core.pages import render, wants_json
 from app.core.security import Guard
 
 ROUTERS = (
+    "app.labeling.routes",  # first, since an address is looked for in this order and labelers ask most
+    "app.labeling.api",
     "app.accounts.routes",
     "app.accounts.preference_routes",
     "app.projects.routes",
     "app.prompts.routes",
     "app.registry.routes",
-    "app.labeling.routes",
-    "app.labeling.api",
     "app.quality.own_routes",
     "app.quality.routes",
     "app.datasets.routes",

@@ -33,11 +33,12 @@ def submit(session: Session, person: Person, assignment_id: uuid.UUID, submissio
         _check_key(session, submission)
         if bench.is_ranking:
             check_ranking(bench, submission)
-            store_ranking(session, bench, submission)
         else:
             check_demonstration(submission)
-            store_demonstration(session, bench, submission)
         _mark_submitted(session, assignment, submission)
+        store = store_ranking if bench.is_ranking else store_demonstration
+        store(session, bench, submission)
+        session.flush()
     elif assignment.submission_key != submission.submission_key:
         raise _already_submitted(session, assignment)
     stored = receipt(session, assignment)
@@ -79,7 +80,6 @@ def _mark_submitted(session: Session, assignment: Assignment, submission: Submis
     assignment.submitted_at = now()
     assignment.submission_key = submission.submission_key
     assignment.active_seconds = max(assignment.active_seconds, submission.active_seconds)
-    session.flush()
 
 
 def check_ranking(bench: Bench, sent: Submission) -> None:
@@ -146,7 +146,7 @@ def store_ranking(session: Session, bench: Bench, sent: Submission, *, supersede
     session.add(ranking)
     session.flush()
     ranks = {} if sent.cannot_rank else dense(sent.ranks)
-    given = {letter: rating for letter, rating in sent.ratings.items() if rating != CompletionRating()}
+    given = {letter: rating for letter, rating in sent.ratings.items() if rating != _NOT_RATED}
     # As rows, not as objects: a submission has a dozen of them.
     if ranks:
         places = [{"ranking_id": ranking.id, "completion_id": shown[each], "rank": ranks[each]} for each in ranks]
@@ -157,6 +157,7 @@ def store_ranking(session: Session, bench: Bench, sent: Submission, *, supersede
 
 
 _ADD_PLACES, _ADD_RATINGS = insert(RankingPlace), insert(Rating)
+_NOT_RATED = CompletionRating()
 
 
 def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: CompletionRating) -> dict[str, Any]:

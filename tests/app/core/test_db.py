@@ -1,14 +1,18 @@
 """Transactions and the line of writers."""
 
 import threading
+import time
+import uuid
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person, Role
-from app.core.db import FairLock, reading, writing
+from app.core import db
+from app.core.db import FairLock, make_engine, new_id, reading, writing
 from tests.factories import make_person
 
 
@@ -47,6 +51,39 @@ def test_thirty_two_writers_all_get_their_turn(engine: Engine) -> None:
         thread.join()
     with reading(engine) as session:
         assert (failures, session.scalar(select(func.count()).select_from(Person))) == ([], 128)
+
+
+def test_a_session_that_reads_refuses_to_write(engine: Engine) -> None:
+    with reading(engine) as session:
+        session.add(Person(email="a@example.org", name="x", role=Role.labeler))
+        with pytest.raises(InvalidRequestError, match="asked to write"):
+            session.flush()
+
+
+def test_a_connection_that_the_server_closed_while_it_lay_idle_is_replaced(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "IDLE_SECONDS", 0.0)
+    engine, other = make_engine(postgres_url), make_engine(postgres_url)
+    one = text("SELECT pg_backend_pid()")
+    with reading(engine) as session:
+        server = session.scalar(one)
+    with other.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:server, 10000)"), {"server": server})
+    with reading(engine) as session:
+        assert session.scalar(one) not in {None, server}
+    engine.dispose()
+    other.dispose()
+
+
+def test_new_ids_are_random_and_come_in_the_order_of_time() -> None:
+    before = time.time_ns() // 1_000_000
+    ids = [new_id() for _ in range(1000)]
+    times = [each.int >> 80 for each in ids]
+    assert len({each.int & (1 << 62) - 1 for each in ids}) == 1000
+    assert times == sorted(times)
+    assert before <= times[0] <= times[-1] <= time.time_ns() // 1_000_000
+    assert {(each.version, each.variant) for each in ids} == {(7, uuid.RFC_4122)}
 
 
 def test_fair_lock_serves_in_the_order_of_arrival() -> None:
