@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from app.accounts import service
 from app.accounts.deps import COOKIE, OptionalPerson, SignedIn
 from app.core.config import get_settings
+from app.core.db import reading, writing
 from app.core.deps import ReadSession, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
@@ -60,27 +61,35 @@ def sign_in_page(request: Request, person: OptionalPerson, then: str = "/") -> R
     return render(request, "accounts/sign_in.html", then=local_path(then), email="", error=None)
 
 
+def _sign_in(email: str, password: str) -> str:
+    """A new session's token."""
+    with reading() as session:  # to check a password takes long, and others wait for their turn to write
+        person = service.person_by_password(session, email, password)
+    with writing() as session:
+        return service.start_session(session, person)
+
+
 @router.post("/sign-in")
 def sign_in(
     request: Request,
-    session: WriteSession,
     email: Annotated[str, Form()] = "",
     password: Annotated[str, Form()] = "",
     then: Annotated[str, Form()] = "/",
 ) -> Response:
     try:
-        token = service.sign_in(session, email, password)
+        token = _sign_in(email, password)
     except DomainError as error:
         return render(request, "accounts/sign_in.html", status=422, then=local_path(then), email=email, error=error)
     return _with_cookie(token, local_path(then))
 
 
 @router.post("/api/v1/sign-in")
-def sign_in_in_place(response: Response, session: WriteSession, body: Credentials) -> SignedInRead:
+def sign_in_in_place(response: Response, body: Credentials) -> SignedInRead:
     """Sign in without leaving the page on which one's work stands."""
-    token = service.sign_in(session, body.email, body.password)
+    token = _sign_in(body.email, body.password)
     _set_cookie(response, token)
-    person = service.person_of_token(session, token)
+    with reading() as session:
+        person = service.person_of_token(session, token)
     assert person is not None, "who has just signed in is signed in"
     return SignedInRead(id=person.id, name=person.name)
 

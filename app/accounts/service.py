@@ -120,15 +120,15 @@ def set_password(person: Person, password: str) -> None:
         person.state = PersonState.active
 
 
-def sign_in(session: Session, email: str, password: str) -> str:
-    """A new session's token. Unknown address and wrong password answer alike, and take as long."""
+def person_by_password(session: Session, email: str, password: str) -> Person:
+    """Who signs in. Unknown address and wrong password answer alike, and take as long."""
     person = session.scalar(select(Person).where(Person.email == email.strip().lower()))
     matches = password_matches(password, person.password_hash if person else None)
     if person is None or not matches:
         raise Invalid("The address or the password is wrong.", mend="Try again, or ask an admin for a new link.")
     if person.state == PersonState.paused:
         raise Invalid("This account is paused.", mend="Ask an admin.")
-    return start_session(session, person)
+    return person
 
 
 def start_session(session: Session, person: Person) -> str:
