@@ -2,14 +2,16 @@
 
 import difflib
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import Person
+from app.accounts.models import Person, PersonState, Role
 from app.core.clock import now
 from app.core.errors import NotFound
-from app.projects.models import Guidelines, GuidelinesAcceptance, Project
+from app.projects.models import Guidelines, GuidelinesAcceptance, Project, ProjectMember
 from app.projects.settings import settings_of
 
 
@@ -56,3 +58,39 @@ def changes(before: Guidelines, after: Guidelines) -> list[tuple[str, str]]:
     """What is new ("+") and what is gone ("-"), line by line in the order of the text."""
     lines = difflib.ndiff(before.text.splitlines(), after.text.splitlines())
     return [(line[0], line[2:]) for line in lines if line[0] in "+-" and line[2:].strip()]
+
+
+def count_accepted(session: Session, project: Project) -> dict[uuid.UUID, int]:
+    """How many people have accepted each version."""
+    query = select(GuidelinesAcceptance.guidelines_id, func.count()).join(
+        Guidelines, Guidelines.id == GuidelinesAcceptance.guidelines_id
+    )
+    rows = session.execute(
+        query.where(Guidelines.project_id == project.id).group_by(GuidelinesAcceptance.guidelines_id)
+    )
+    return dict(rows.all())
+
+
+@dataclass(frozen=True, slots=True)
+class Readers:
+    accepted: list[tuple[Person, datetime]]
+    waiting: list[Person]  # labelers of the project who have not
+
+
+def readers_of(session: Session, project: Project, guidelines: Guidelines) -> Readers:
+    query = (
+        select(Person, GuidelinesAcceptance.accepted_at)
+        .join(GuidelinesAcceptance, GuidelinesAcceptance.person_id == Person.id)
+        .where(GuidelinesAcceptance.guidelines_id == guidelines.id)
+        .order_by(GuidelinesAcceptance.accepted_at, Person.id)
+    )
+    accepted = [(person, at) for person, at in session.execute(query)]
+    known = {person.id for person, _ in accepted}
+    labelers = (
+        select(Person)
+        .join(ProjectMember, ProjectMember.person_id == Person.id)
+        .where(ProjectMember.project_id == project.id, Person.role == Role.labeler)
+        .where(Person.state.in_([PersonState.active, PersonState.screening]))
+        .order_by(Person.name)
+    )
+    return Readers(accepted, [person for person in session.scalars(labelers) if person.id not in known])

@@ -12,12 +12,12 @@ from app.accounts.models import Role
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
-from app.projects import service
+from app.projects import guidelines_routes, service
 from app.projects.deps import CurrentProject
-from app.projects.models import GuidelinesKind
 from app.projects.settings import ProjectSettings, change_settings, settings_of
 
 router = APIRouter()
+router.include_router(guidelines_routes.router)
 
 
 @router.get("/")
@@ -101,35 +101,3 @@ def save_settings(
     except DomainError as error:
         return _settings_page(request, typed, status=error.status, error=error)
     return RedirectResponse(f"/p/{project.slug}/settings?stored=true", 303)
-
-
-@router.get("/p/{slug}/guidelines")
-def guidelines_page(request: Request, session: ReadSession, _: SignedIn, project: CurrentProject) -> Response:
-    newest = {kind: service.newest_guidelines(session, project, kind) for kind in GuidelinesKind}
-    schema = service.newest_rating_schema(session, project)
-    return render(request, "projects/guidelines.html", newest=newest, schema=schema, error=None, typed={})
-
-
-@router.post("/p/{slug}/guidelines/{kind}")
-def publish_guidelines(
-    request: Request,
-    session: WriteSession,
-    admin: Admin,
-    project: CurrentProject,
-    kind: GuidelinesKind,
-    text: Annotated[str, Form()] = "",
-) -> Response:
-    try:
-        service.publish_guidelines(session, project, kind, text, by=admin)
-    except DomainError as error:
-        newest = {kind: service.newest_guidelines(session, project, kind) for kind in GuidelinesKind}
-        return render(
-            request,
-            "projects/guidelines.html",
-            status=422,
-            newest=newest,
-            error=error,
-            typed={kind: text},
-            schema=service.newest_rating_schema(session, project),
-        )
-    return RedirectResponse(f"/p/{project.slug}/guidelines", 303)

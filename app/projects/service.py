@@ -110,10 +110,17 @@ def guidelines_of(
     """The version asked for; without one the newest, if there is any."""
     if version is None:
         return newest_guidelines(session, project, kind)
+    try:
+        return version_of_guidelines(session, project, kind, version)
+    except NotFound as missing:
+        raise Invalid(missing.message, fields={"guidelines_version": "Choose one."}) from missing
+
+
+def version_of_guidelines(session: Session, project: Project, kind: GuidelinesKind, version: int) -> Guidelines:
     query = select(Guidelines).where(Guidelines.project_id == project.id, Guidelines.kind == kind)
     found = session.scalar(query.where(Guidelines.version == version))
     if found is None:
-        raise Invalid(f"There are no {kind.value} guidelines {version}.", fields={"guidelines_version": "Choose one."})
+        raise NotFound(f"There are no {kind.value} guidelines {version}.")
     return found
 
 
@@ -127,12 +134,21 @@ def versions_of_guidelines(session: Session, project: Project) -> dict[Guideline
 
 
 def publish_guidelines(
-    session: Session, project: Project, kind: GuidelinesKind, text: str, *, by: Person | None = None
+    session: Session,
+    project: Project,
+    kind: GuidelinesKind,
+    text: str,
+    *,
+    by: Person | None = None,
+    based_on: int | None = None,
 ) -> Guidelines:
-    """A new version; batches keep the version they were made under."""
+    """A new version; batches keep the version they were made under. `based_on` is the version that the writer saw."""
     if not text.strip():
         raise Invalid("Guidelines can't be empty.", fields={"text": "Write what labelers should do."})
+    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())  # one writer at a time
     before = newest_guidelines(session, project, kind)
+    if based_on is not None and based_on != (before.version if before else 0):
+        raise Conflict("Meanwhile someone else has published a version.", mend="Read it, take it in, publish again.")
     guidelines = Guidelines(project_id=project.id, kind=kind, text=text, version=before.version + 1 if before else 1)
     session.add(guidelines)
     session.flush()
