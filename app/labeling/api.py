@@ -9,10 +9,11 @@ from app.core.db import reading, writing
 from app.core.deps import WriteSession
 from app.labeling.amendments import amend
 from app.labeling.bench import Bench, bench_of
-from app.labeling.leases import count_left, lease_next
+from app.labeling.leases import count_left, lease_ahead, lease_next
 from app.labeling.models import Assignment
 from app.labeling.reports import report
 from app.labeling.schemas import (
+    AheadRead,
     Amendment,
     AssignmentRead,
     CompletionRead,
@@ -70,6 +71,13 @@ def amend_assignment(person: SignedIn, assignment_id: uuid.UUID, body: Amendment
 def report_assignment(session: WriteSession, person: SignedIn, assignment_id: uuid.UUID, body: Report) -> None:
     """Tell the leads what is wrong with an item, or stop its whole batch."""
     report(session, person, assignment_id, body)
+
+
+@router.post("/projects/{slug}/desk/ahead")
+def desk_ahead(session: WriteSession, person: SignedIn, project: CurrentProject) -> AheadRead:
+    """Take the item behind the one at hand, so that its page can be fetched before it is needed."""
+    assignment = lease_ahead(session, person, project)
+    return AheadRead(page=f"/p/{project.slug}/assignments/{assignment.id}" if assignment else None)
 
 
 @router.post("/assignments/{assignment_id}/submit")

@@ -2,14 +2,31 @@
 
 import random
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Row, Select, and_, bindparam, exists, func, literal, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    String,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.accounts.models import Group, Person, PersonState
+from app.accounts.preferences import Content, preferences_of
 from app.core.clock import now
 from app.core.config import get_settings
 from app.labeling.bench import own_assignment
@@ -24,6 +41,7 @@ from app.labeling.models import (
     ItemCompletion,
 )
 from app.projects.models import Project
+from app.projects.settings import settings_of
 from app.prompts.models import Prompt
 
 # Enough to say "much is left" without counting a million rows for every page.
@@ -58,7 +76,14 @@ def _asking(person: Person, project: Project) -> dict[str, Any]:
     is_screened = person.state == PersonState.screening
     is_training = person.group == Group.training
     wanted = {"group": person.group, "is_training": is_training, "is_screened": is_screened}
-    return {"person_id": person.id, "project_id": project.id, **wanted}
+    avoided = preferences_of(person).avoided
+    bearable: dict[str, Any] = {f"avoids_{content.value}": content in avoided for content in Content}
+    bearable |= {"disturbing_per_day": settings_of(project).disturbing_per_day, "today": _midnight()}
+    return {"person_id": person.id, "project_id": project.id, **wanted, **bearable}
+
+
+def _midnight() -> datetime:
+    return datetime.combine(now().date(), time(), UTC)
 
 
 def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
@@ -75,6 +100,26 @@ def lease_next(session: Session, person: Person, project: Project) -> Assignment
     if found.is_run_out and release_expired(session):
         found = _look(session, person, project)
     return running or _go_on(session, person, found.expired) or _new_lease(session, person, project)
+
+
+def lease_ahead(session: Session, person: Person, project: Project) -> Assignment | None:
+    """The item behind the one at hand, taken early so that its page is there when the labeler comes to it.
+
+    At most one waits; none does while nothing is at hand, or when nothing is left.
+    """
+    lock_person(session, person)
+    held = session.scalars(
+        select(Assignment)
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Assignment.person_id == person.id, Assignment.state == AssignmentState.leased)
+        .where(Batch.project_id == project.id, Batch.state == BatchState.open)
+        .order_by(Assignment.created_at, Assignment.id)
+        .limit(2)
+    ).all()
+    if len(held) == 1:
+        return _new_lease(session, person, project)
+    return held[1] if held else None
 
 
 def lock_person(session: Session, person: Person) -> None:
@@ -131,8 +176,10 @@ def _latest(state: AssignmentState) -> Select[Any]:
         .where(Batch.project_id == bindparam("project_id"), Batch.state == BatchState.open)
     )
     if state == AssignmentState.expired:
-        query = query.where(Item.taken < Item.wanted)
-    return query.order_by(Assignment.lease_until.desc(), Assignment.id).limit(1)
+        lost = query.where(Item.taken < Item.wanted)
+        return lost.order_by(Assignment.lease_until.desc(), Assignment.id).limit(1)
+    # The item at hand was taken before the one that waits behind it (`lease_ahead`).
+    return query.order_by(Assignment.created_at, Assignment.id).limit(1)
 
 
 _LOOK = select(
@@ -188,8 +235,28 @@ def _take_place(session: Session, person: Person, project: Project) -> uuid.UUID
 def _item_is_free() -> ColumnElement[bool]:
     """Items with a free place that this person did not have before."""
     had = exists().where(Assignment.item_id == Item.id, Assignment.person_id == _PERSON)
-    is_retired = exists().where(Prompt.id == Item.prompt_id, Prompt.is_retired)
-    return and_(Item.taken < Item.wanted, ~had, ~is_retired)
+    not_for_them = exists().where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much()))
+    return and_(Item.taken < Item.wanted, ~had, ~not_for_them)
+
+
+def _is_too_much() -> ColumnElement[bool]:
+    """Prompts marked with what this person avoids; any marked one, when they have had as many today as the cap lets."""
+    marks = cast(Prompt.flags, String)
+    avoided = [
+        and_(bindparam(f"avoids_{content.value}", type_=Boolean()), marks.contains(f'"{content.value}"'))
+        for content in Content
+    ]
+    met, met_in, met_item = aliased(Assignment), aliased(Prompt), aliased(Item)
+    met_today = (
+        select(func.count())
+        .select_from(met)
+        .join(met_item, met_item.id == met.item_id)
+        .join(met_in, met_in.id == met_item.prompt_id)
+        .where(met.person_id == _PERSON, met.created_at >= bindparam("today"), cast(met_in.flags, String) != "[]")
+        .scalar_subquery()
+    )
+    cap = bindparam("disturbing_per_day", type_=Integer())
+    return and_(marks != "[]", or_(*avoided, and_(cap > 0, met_today >= cap)))
 
 
 def _has_no_own_completion() -> ColumnElement[bool]:

@@ -157,6 +157,10 @@ class DeskRead(BaseModel):
     remaining: int  # counted up to 100
 
 
+class AheadRead(BaseModel):
+    page: str | None  # none: nothing waits behind the item at hand
+
+
 class ReceiptRead(BaseModel):
     """What is stored of a submission, read back from its rows."""
 

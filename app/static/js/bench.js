@@ -1,6 +1,7 @@
 /* What both benches share: the draft's state in words, the clock, handing in. */
 
 import { ActiveTime, clock } from "./active_time.js";
+import { fetchAhead, showReceipt } from "./ahead.js";
 import { Autosave, keepLease } from "./autosave.js";
 import { suggestBreaks } from "./breaks.js";
 import { remember } from "./reading.js";
@@ -62,6 +63,8 @@ export function openBench({ read, write }) {
   document.querySelector("#skip form").addEventListener("submit", () => { autosave.isDone = true; }); // no one asks then
   if (!amends) keepLease(api, time);
   remember(document.getElementById("raw-view"), "raw");
+  fetchAhead(form);
+  showReceipt();
   suggestBreaks(document.getElementById("main"), time);
   listenForShortcuts();
   return { form, button, autosave };

@@ -1,5 +1,6 @@
 /* Handing in: tried until the server says that it is stored, with one key, so that it is stored once. */
 
+import { goOn } from "./ahead.js";
 import { send, Unreachable } from "./server.js";
 
 const WAITS = [1, 2, 4, 8, 15];
@@ -32,7 +33,7 @@ export class Submission {
     this.say("submitting");
     try {
       const answer = await send("POST", `${this.form.dataset.api}/submit`, this.body);
-      if (answer.ok && answer.body.stored) this.stored();
+      if (answer.ok && answer.body.stored) this.stored(answer.body);
       else this.refused(answer);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
@@ -40,9 +41,9 @@ export class Submission {
     }
   }
 
-  stored() {
+  stored(receipt) {
     this.autosave.done();
-    location.assign(this.form.dataset.next);
+    goOn(this.form, receipt);
   }
 
   waitAndRetry() {
