@@ -2,94 +2,50 @@
 
 import random
 import uuid
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
-    Boolean,
-    ColumnElement,
-    Integer,
     Row,
     Select,
-    String,
-    and_,
     bindparam,
-    cast,
     exists,
     func,
-    literal,
-    or_,
     select,
     update,
 )
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from app.accounts.models import Group, Person, PersonState
-from app.accounts.preferences import Content, preferences_of
+from app.accounts.models import Person
 from app.core.clock import now
 from app.core.config import get_settings
 from app.labeling.bench import own_assignment
+from app.labeling.eligibility import (
+    BATCH_IS_FOR,
+    PERSON,
+    asking_for,
+    batch_is_for,
+    has_no_own_completion,
+    item_is_free,
+)
 from app.labeling.models import (
     Assignment,
     AssignmentState,
     Batch,
-    BatchKind,
     BatchState,
-    Completion,
     Item,
     ItemCompletion,
 )
 from app.projects.models import Project
-from app.projects.settings import settings_of
-from app.prompts.models import Prompt
 
 # Enough to say "much is left" without counting a million rows for every page.
 MOST_COUNTED = 100
 _shuffler = random.SystemRandom()
 
-# Every labeler asks for all of this with every item, so the statements are built once, with names for what changes.
 BATCH_ORDER = (Batch.priority.desc(), Batch.created_at, Batch.id)
-_PERSON = bindparam("person_id", type_=Item.id.type)
-_LOCK_PERSON = select(Person.id).where(Person.id == _PERSON).with_for_update(key_share=True)
+_LOCK_PERSON = select(Person.id).where(Person.id == PERSON).with_for_update(key_share=True)
 _has_free_place = exists().where(Item.batch_id == Batch.id, Item.taken < Item.wanted)
-
-
-def _for(
-    project_id: Any = bindparam("project_id", type_=Batch.id.type),
-    group: Any = bindparam("group", type_=Batch.group.type),
-    is_training: Any = bindparam("is_training", type_=Boolean()),
-    is_screened: Any = bindparam("is_screened", type_=Boolean()),
-) -> ColumnElement[bool]:
-    # Unless a batch says so itself, held-out labelers get nothing that models are trained on.
-    not_trained_on = Batch.kind.in_([BatchKind.evaluation, BatchKind.screening])
-    for_group = or_(Batch.group == group, and_(Batch.group.is_(None), or_(is_training, not_trained_on)))
-    for_state = (Batch.kind == BatchKind.screening) == is_screened
-    return and_(Batch.project_id == project_id, Batch.state == BatchState.open, for_group, for_state)
-
-
-_BATCH_IS_FOR = _for()
-
-
-def _asking(person: Person, project: Project) -> dict[str, Any]:
-    """Who asks: what the statements below want to know."""
-    is_screened = person.state == PersonState.screening
-    is_training = person.group == Group.training
-    wanted = {"group": person.group, "is_training": is_training, "is_screened": is_screened}
-    avoided = preferences_of(person).avoided
-    bearable: dict[str, Any] = {f"avoids_{content.value}": content in avoided for content in Content}
-    bearable |= {"disturbing_per_day": settings_of(project).disturbing_per_day, "today": _midnight()}
-    return {"person_id": person.id, "project_id": project.id, **wanted, **bearable}
-
-
-def _midnight() -> datetime:
-    return datetime.combine(now().date(), time(), UTC)
-
-
-def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
-    """Open batches of the project that are for this person's group and state."""
-    is_screened = literal(person.state == PersonState.screening)
-    return _for(project.id, person.group, literal(person.group == Group.training), is_screened)
 
 
 def lease_next(session: Session, person: Person, project: Project) -> Assignment | None:
@@ -172,7 +128,7 @@ def _latest(state: AssignmentState) -> Select[Any]:
         select(Assignment.id)
         .join(Item, Item.id == Assignment.item_id)
         .join(Batch, Batch.id == Item.batch_id)
-        .where(Assignment.person_id == _PERSON, Assignment.state == state)
+        .where(Assignment.person_id == PERSON, Assignment.state == state)
         .where(Batch.project_id == bindparam("project_id"), Batch.state == BatchState.open)
     )
     if state == AssignmentState.expired:
@@ -195,7 +151,7 @@ _LOOK = select(
 
 def _look(session: Session, person: Person, project: Project) -> Row[Any]:
     """What this labeler holds or has lost, and whether anyone's lease has run out."""
-    return session.connection().execute(_LOOK, {**_asking(person, project), "now": now()}).one()
+    return session.connection().execute(_LOOK, {**asking_for(person, project), "now": now()}).one()
 
 
 def _go_on(session: Session, person: Person, assignment_id: uuid.UUID | None) -> Assignment | None:
@@ -222,7 +178,7 @@ def _new_lease(session: Session, person: Person, project: Project) -> Assignment
 def _take_place(session: Session, person: Person, project: Project) -> uuid.UUID | None:
     """Take a free place of the first item that is for this person. Others' locked items are passed over at first, and
     waited for only when there is nothing else."""
-    connection, asking = session.connection(), _asking(person, project)
+    connection, asking = session.connection(), asking_for(person, project)
     batches = connection.execute(_BATCHES_WITH_PLACES, asking).scalars().all()
     for take in (_TAKE_UNLOCKED, _TAKE) if is_postgresql(session) else (_TAKE,):
         for batch_id in batches:
@@ -232,47 +188,10 @@ def _take_place(session: Session, person: Person, project: Project) -> uuid.UUID
     return None
 
 
-def _item_is_free() -> ColumnElement[bool]:
-    """Items with a free place that this person did not have before."""
-    had = exists().where(Assignment.item_id == Item.id, Assignment.person_id == _PERSON)
-    not_for_them = exists().where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much()))
-    return and_(Item.taken < Item.wanted, ~had, ~not_for_them)
-
-
-def _is_too_much() -> ColumnElement[bool]:
-    """Prompts marked with what this person avoids; any marked one, when they have had as many today as the cap lets."""
-    marks = cast(Prompt.flags, String)
-    avoided = [
-        and_(bindparam(f"avoids_{content.value}", type_=Boolean()), marks.contains(f'"{content.value}"'))
-        for content in Content
-    ]
-    met, met_in, met_item = aliased(Assignment), aliased(Prompt), aliased(Item)
-    met_today = (
-        select(func.count())
-        .select_from(met)
-        .join(met_item, met_item.id == met.item_id)
-        .join(met_in, met_in.id == met_item.prompt_id)
-        .where(met.person_id == _PERSON, met.created_at >= bindparam("today"), cast(met_in.flags, String) != "[]")
-        .scalar_subquery()
-    )
-    cap = bindparam("disturbing_per_day", type_=Integer())
-    return and_(marks != "[]", or_(*avoided, and_(cap > 0, met_today >= cap)))
-
-
-def _has_no_own_completion() -> ColumnElement[bool]:
-    """Items of whose completions this person wrote none."""
-    own = exists().where(
-        ItemCompletion.item_id == Item.id,
-        Completion.id == ItemCompletion.completion_id,
-        Completion.person_id == _PERSON,
-    )
-    return ~own
-
-
 def _take(*, skip_locked: bool) -> ReturningUpdate[Any]:
     free = (
         select(Item.id)
-        .where(Item.batch_id == bindparam("in_batch"), _item_is_free(), _has_no_own_completion())
+        .where(Item.batch_id == bindparam("in_batch"), item_is_free(), has_no_own_completion())
         .order_by(Item.position)
         .limit(1)
         .with_for_update(skip_locked=skip_locked, of=Item)
@@ -282,7 +201,7 @@ def _take(*, skip_locked: bool) -> ReturningUpdate[Any]:
     return taken.returning(Item.id)
 
 
-_BATCHES_WITH_PLACES = select(Batch.id).where(_BATCH_IS_FOR, _has_free_place).order_by(*BATCH_ORDER)
+_BATCHES_WITH_PLACES = select(Batch.id).where(BATCH_IS_FOR, _has_free_place).order_by(*BATCH_ORDER)
 _TAKE, _TAKE_UNLOCKED = _take(skip_locked=False), _take(skip_locked=True)
 _IN_ORDER = (
     select(ItemCompletion.completion_id)
@@ -301,7 +220,7 @@ def _shuffled(session: Session, item_id: uuid.UUID) -> list[str]:
 _COUNT_LEFT = select(func.count()).select_from(
     select(Item.id)
     .join(Batch, Batch.id == Item.batch_id)
-    .where(_BATCH_IS_FOR, _item_is_free())
+    .where(BATCH_IS_FOR, item_is_free())
     .limit(MOST_COUNTED)
     .subquery()
 )
@@ -310,7 +229,7 @@ _COUNT_LEFT = select(func.count()).select_from(
 def count_left(session: Session, person: Person, project: Project) -> int:
     """How many items this person could still get, up to MOST_COUNTED. The few with a completion of their own count too:
     looking for those costs more than all the rest of the page."""
-    return session.connection().execute(_COUNT_LEFT, _asking(person, project)).scalar_one()
+    return session.connection().execute(_COUNT_LEFT, asking_for(person, project)).scalar_one()
 
 
 def places_held_by_others(session: Session, person: Person, project: Project) -> int:

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.clock import now
-from app.labeling.leases import batch_is_for, count_left, places_held_by_others
+from app.labeling.eligibility import batch_is_for
+from app.labeling.leases import count_left, places_held_by_others
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item
 from app.projects.models import Project
 from app.prompts.models import Prompt

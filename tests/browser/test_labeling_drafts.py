@@ -45,7 +45,9 @@ def draft_in_database() -> dict[str, object] | None:
 
 
 def kept_in_browser(page: Page) -> list[dict[str, object]]:
-    found: list[str] = page.evaluate("Object.values(localStorage)")
+    found: list[str] = page.evaluate(
+        "Object.keys(localStorage).filter(key => key.startsWith('touchstone:draft:')).map(key => localStorage[key])"
+    )
     return [json.loads(each) for each in found]
 
 

@@ -1,0 +1,108 @@
+"""Who may get which item, as conditions on batches and items.
+
+Every labeler asks for all of this with every item, so the conditions are built once, with names for what changes;
+`asking_for` gives the values.
+"""
+
+from datetime import UTC, datetime, time
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy.orm import aliased
+
+from app.accounts.models import Group, Person, PersonState
+from app.accounts.preferences import Content, preferences_of
+from app.core.clock import now
+from app.labeling.models import Assignment, Batch, BatchKind, BatchState, Completion, Item, ItemCompletion
+from app.projects.models import Project
+from app.projects.settings import settings_of
+from app.prompts.models import Prompt
+
+PERSON = bindparam("person_id", type_=Item.id.type)
+
+
+def _for(
+    project_id: Any = bindparam("project_id", type_=Batch.id.type),
+    group: Any = bindparam("group", type_=Batch.group.type),
+    is_training: Any = bindparam("is_training", type_=Boolean()),
+    is_screened: Any = bindparam("is_screened", type_=Boolean()),
+) -> ColumnElement[bool]:
+    # Unless a batch says so itself, held-out labelers get nothing that models are trained on.
+    not_trained_on = Batch.kind.in_([BatchKind.evaluation, BatchKind.screening])
+    for_group = or_(Batch.group == group, and_(Batch.group.is_(None), or_(is_training, not_trained_on)))
+    for_state = (Batch.kind == BatchKind.screening) == is_screened
+    return and_(Batch.project_id == project_id, Batch.state == BatchState.open, for_group, for_state)
+
+
+BATCH_IS_FOR = _for()
+
+
+def asking_for(person: Person, project: Project) -> dict[str, Any]:
+    """Who asks: what the statements below want to know."""
+    is_screened = person.state == PersonState.screening
+    is_training = person.group == Group.training
+    wanted = {"group": person.group, "is_training": is_training, "is_screened": is_screened}
+    avoided = preferences_of(person).avoided
+    bearable: dict[str, Any] = {f"avoids_{content.value}": content in avoided for content in Content}
+    bearable |= {"disturbing_per_day": settings_of(project).disturbing_per_day, "today": _midnight()}
+    return {"person_id": person.id, "project_id": project.id, **wanted, **bearable}
+
+
+def _midnight() -> datetime:
+    return datetime.combine(now().date(), time(), UTC)
+
+
+def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
+    """Open batches of the project that are for this person's group and state."""
+    is_screened = literal(person.state == PersonState.screening)
+    return _for(project.id, person.group, literal(person.group == Group.training), is_screened)
+
+
+def item_is_free() -> ColumnElement[bool]:
+    """Items with a free place that this person did not have before."""
+    had = exists().where(Assignment.item_id == Item.id, Assignment.person_id == PERSON)
+    not_for_them = exists().where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much()))
+    return and_(Item.taken < Item.wanted, ~had, ~not_for_them)
+
+
+def _is_too_much() -> ColumnElement[bool]:
+    """Prompts marked with what this person avoids; any marked one, when they have had as many today as the cap lets."""
+    marks = cast(Prompt.flags, String)
+    avoided = [
+        and_(bindparam(f"avoids_{content.value}", type_=Boolean()), marks.contains(f'"{content.value}"'))
+        for content in Content
+    ]
+    met, met_in, met_item = aliased(Assignment), aliased(Prompt), aliased(Item)
+    met_today = (
+        select(func.count())
+        .select_from(met)
+        .join(met_item, met_item.id == met.item_id)
+        .join(met_in, met_in.id == met_item.prompt_id)
+        .where(met.person_id == PERSON, met.created_at >= bindparam("today"), cast(met_in.flags, String) != "[]")
+        .scalar_subquery()
+    )
+    cap = bindparam("disturbing_per_day", type_=Integer())
+    return and_(marks != "[]", or_(*avoided, and_(cap > 0, met_today >= cap)))
+
+
+def has_no_own_completion() -> ColumnElement[bool]:
+    """Items of whose completions this person wrote none."""
+    own = exists().where(
+        ItemCompletion.item_id == Item.id,
+        Completion.id == ItemCompletion.completion_id,
+        Completion.person_id == PERSON,
+    )
+    return ~own
