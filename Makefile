@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 p
 	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& command -v "$$p" && break; done)
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# A file's tests stay together: what they share (a browser, an installation) is started once.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
 PINS := pyproject.toml constraints.txt
 
 export TOUCHSTONE_PORT ?= $(PORT)
@@ -28,8 +30,8 @@ run: $(VENV)/.ready-to-run front-end ## install what is missing and start Touchs
 
 # The web's own tests run where torch is not installed, which proves that they need none; the others where it is.
 test: check $(WEB_VENV)/.ready ## install what is missing, then check the style and run every test
-	$(WEB_VENV)/bin/python -m pytest -q tests/app --web only
-	$(BIN)/python -m pytest --web not -m "not prove"
+	$(WEB_VENV)/bin/python -m pytest -q tests/app --web only $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest --web not -m "not prove" $(SIDE_BY_SIDE)
 
 check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
 	$(BIN)/ruff check
