@@ -105,6 +105,14 @@ def stored_as_draft(session: Session, assignment: Assignment) -> dict[str, Any]:
     }
 
 
+def how_it_came_about(newest: Ranking | Demonstration, assignment: Assignment) -> dict[str, Any]:
+    """What a correction takes over of how its ranks were found: whether by hand, and the answers of compare mode."""
+    if isinstance(newest, Demonstration):
+        return {}
+    answers = (assignment.draft or {}).get("compared", [])
+    return {"order_touched": newest.order_touched, "compared": answers if newest.comparisons == len(answers) else []}
+
+
 def _as_draft(bench: Bench, sent: Amendment) -> dict[str, Any]:
     """What was sent in the shape of `stored_as_draft`."""
     if not bench.is_ranking:

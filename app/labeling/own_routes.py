@@ -14,7 +14,7 @@ from app.core.db import reading, writing
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, NotFound
 from app.core.pages import render
-from app.labeling.amendments import amend, amendable_until, can_amend, stored_as_draft
+from app.labeling.amendments import amend, amendable_until, can_amend, how_it_came_about, stored_as_draft
 from app.labeling.answers import feedback_for
 from app.labeling.bench import Bench, Receipt, newest_label, open_bench, own_assignment, receipt
 from app.labeling.forms import checked, typed_in
@@ -86,7 +86,7 @@ def amend_page(request: Request, person: SignedIn, project: CurrentProject, assi
         until = amendable_until(bench.assignment, project, purpose=bench.purpose)
         if newest is None or not can_amend(session, bench.assignment, project):
             raise Conflict("This can't be corrected (any more).", mend="What you had submitted counts as it is stored.")
-        typed = stored_as_draft(session, bench.assignment)
+        typed = stored_as_draft(session, bench.assignment) | how_it_came_about(newest, bench.assignment)
         state = desk_state(session, person, project)
     return _amend_page(request, bench, typed=typed, amends=str(newest.id), until=until, state=state)
 

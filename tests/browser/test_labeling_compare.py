@@ -208,7 +208,7 @@ def test_texts_with_little_in_common_are_not_painted_over(desk: Desk, project: P
     page = desk()
     page.keyboard.press("v")
     assert marked(page) == []
-    expect(page.locator("#compare-hint")).to_contain_text("They share few words")
+    expect(page.locator("#compare-hint")).to_contain_text("they share few words")
 
 
 def test_what_is_covered_stays_covered_side_by_side(desk: Desk, project: Project) -> None:
@@ -220,3 +220,27 @@ def test_what_is_covered_stays_covered_side_by_side(desk: Desk, project: Project
     expect(page.locator("#compare .pane .text").first).to_be_hidden()
     page.get_by_text("Show it").click()
     expect(page.locator("#compare .pane .text").first).to_be_visible()
+
+
+def test_a_correction_keeps_how_the_order_came_about(desk: Desk, project: Project) -> None:
+    """The receipt leads to what is stored, which is corrected: a new row, and the first one stays."""
+    open_items(project)
+    page = desk()
+    texts = seen(page)
+    page.keyboard.press("v")
+    asked = answer_all(page, {"A": 1, "B": 2, "C": 2, "D": 3}, ("ArrowLeft", "0", "ArrowRight"))
+    expect(page.locator("#draft-state")).to_have_text("Draft saved")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".receipt b")).to_have_text("A > B = C > D")
+    page.get_by_role("link", name="Undo or correct it").click()
+    page.wait_for_url("**/amend")
+    expect(page.locator("#left-words")).to_have_text("A > B = C > D")
+    page.keyboard.press("n")
+    page.keyboard.type("A is clearly the best.")
+    page.get_by_role("button", name="Correct it").click()
+    submitted(page)
+    with reading() as session:
+        first, second = session.scalars(select(Ranking).order_by(Ranking.created_at)).all()
+    assert (second.supersedes_id, second.note) == (first.id, "A is clearly the best.")
+    assert [(each.comparisons, each.order_touched) for each in (first, second)] == [(asked, True)] * 2
+    assert stored_ranks() == by_text(texts, A=1, B=2, C=2, D=3)

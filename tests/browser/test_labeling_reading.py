@@ -61,7 +61,8 @@ def test_a_word_of_100_kb_is_painted_soon(desk: Desk, project: Project) -> None:
     paint = page.evaluate(
         "performance.getEntriesByType('paint').find(each => each.name === 'first-contentful-paint').startTime"
     )
-    assert paint < 5_000, "half a second on a quiet machine"
+    print(f"first paint after {paint:.0f} ms")
+    assert paint < 5_000
 
 
 def test_a_text_cannot_turn_what_is_around_it(desk: Desk, project: Project) -> None:

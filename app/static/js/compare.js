@@ -82,6 +82,6 @@ export class Compare {
     const marked = markDifferences(left, right);
     byId("compare-hint").textContent = marked
       ? marked.left + marked.right ? `Marked words: ${marked.left} only on the left, ${marked.right} only on the right.` : "Word for word the same."
-      : "They share few words, so differences are not marked.";
+      : "Differences are not marked: they share few words.";
   }
 }

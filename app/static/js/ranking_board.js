@@ -72,7 +72,8 @@ export class RankingBoard {
     }
     const { note, all_bad: allBad } = this.form.elements;
     return {
-      ranks: this.ranks(), ratings, note: note.value, cannot_rank: this.cannotRank, all_bad: allBad.checked, order_touched: this.isTouched,
+      ranks: this.ranks(), ratings, note: note.value, cannot_rank: this.cannotRank, all_bad: allBad.checked,
+      order_touched: this.letters.length > 1 ? this.isTouched : null, // one text has no order
     };
   }
 

@@ -4,7 +4,7 @@ const MOST_WORDS = 20_000;
 const LONGEST_SEARCH = 400; // ms
 const FEWEST_SHARED = 0.5; // below this share most words would be marked, which helps nobody
 
-const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
+const segmenter = Intl.Segmenter ? new Intl.Segmenter(undefined, { granularity: "word" }) : null;
 
 function words(element) {
   const found = [];
@@ -54,7 +54,7 @@ function onlyOnOneSide(left, right) {
 
 /* Marks what only one of the two holds, and says how much it is; null where marks would not help or cannot be made. */
 export function markDifferences(leftElement, rightElement) {
-  if (!CSS.highlights) return null;
+  if (!CSS.highlights || !segmenter) return null; // an older browser: the texts stand side by side all the same
   CSS.highlights.delete("only-here");
   const [left, right] = [words(leftElement), words(rightElement)];
   if (Math.max(left.length, right.length) > MOST_WORDS) return null;
