@@ -40,7 +40,7 @@ def in_popover(page: Page, name: str, press: str) -> None:
 
 @pytest.mark.usefixtures("looks")
 def test_the_ranking_bench_in_each_of_its_states(desk: Desk, project: Project) -> None:
-    open_items(project, texts=TEXTS)
+    open_items(project, texts=TEXTS, prompt="Write a plan for a long day. " * 100)
     page = desk()
     check(page, "as it opens")
     for key in ("a", "1", "Shift+Digit6", "b", "1", "c", "3"):

@@ -127,3 +127,22 @@ def test_short_completions_offer_nothing_to_unfold(desk: Desk, project: Project)
         page.keyboard.press(key)
     submitted(page)
     assert stored_ranks() == by_text(texts, A=1, B=1, C=1, D=1)
+
+
+@pytest.mark.parametrize("width", [1440, 800, 380])
+def test_the_prompt_stays_in_sight_beside_what_is_framed(desk: Desk, project: Project, width: int) -> None:
+    open_items(project, texts=[LONG] * 4, prompt="Write about a dog. " * 100)
+    page = desk()
+    page.set_viewport_size({"width": width, "height": 760})
+    page.emulate_media(reduced_motion="reduce")
+    page.keyboard.press("d")
+    expect(page.locator("#prompt-title")).to_be_in_viewport()
+    expect(page.locator(".prompt .text")).to_be_in_viewport()
+    head = page.locator("#completion-D > header")
+    expect(head).to_be_in_viewport(ratio=1)
+    box = head.bounding_box()
+    assert box
+    point = [box["x"] + 20, box["y"] + 20]
+    assert head.evaluate("(head, [x, y]) => head.contains(document.elementFromPoint(x, y))", point), (
+        "nothing lies over the framed completion's head"
+    )
