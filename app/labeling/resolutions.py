@@ -32,7 +32,7 @@ def _reports() -> Select[Report, Person]:
 
 
 def reports_of(session: Session, batch: Batch) -> list[Reported]:
-    """Those that wait for a word first, then the resolved ones; newest first."""
+    """Those that wait for a word first, stop cords before problems, then the resolved ones; newest first."""
     rows = session.execute(_reports().where(Report.batch_id == batch.id)).all()
     leads = {report.resolved_by_id for report, _ in rows if report.resolved_by_id}
     names = {each.id: each.name for each in session.scalars(select(Person).where(Person.id.in_(leads)))}
@@ -40,7 +40,7 @@ def reports_of(session: Session, batch: Batch) -> list[Reported]:
         Reported(report, person, names.get(report.resolved_by_id) if report.resolved_by_id else None)
         for report, person in rows
     ]
-    return sorted(found, key=lambda each: each.report.resolved_at is not None)
+    return sorted(found, key=lambda each: (each.report.resolved_at is not None, not each.is_stop_cord))
 
 
 def stop_cords(session: Session, project: Project) -> dict[uuid.UUID, Reported]:
