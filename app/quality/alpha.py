@@ -7,6 +7,7 @@ that the third of four and the third of nine are not taken for the same; tied co
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -69,12 +70,8 @@ def _coincidences(units: Iterable[Unit], domain: Mapping[float, int]) -> _Cells:
     rows = []
     for item, values in units:
         number = items.setdefault(item, len(items))
-        counts = Counter(domain[value] for value in values)
-        for value, count in counts.items():
-            for other, theirs in counts.items():
-                pairs = count * (theirs - (value == other))
-                if pairs:
-                    rows.append((number, value, other, pairs / (len(values) - 1)))
+        pairs = Counter(permutations([domain[value] for value in values], 2))
+        rows += [(number, value, other, count / (len(values) - 1)) for (value, other), count in pairs.items()]
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return _Cells(*columns)
 

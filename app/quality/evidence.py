@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -30,11 +30,10 @@ from app.quality.alpha import Unit
 from app.quality.exclusions import is_covered, standing_exclusions
 from app.quality.gold import GoldAnswer, gold_ranks
 
-# Beyond these, more would take the page longer and move no figure: 3,000 items give agreement to about half a point.
-MOST_ITEMS = 3000
-MOST_GOLD = 5000
-Chosen = Select[uuid.UUID]
-SharedItems = Select[uuid.UUID, uuid.UUID, BatchKind, UseCase, ItemPurpose]
+# Beyond these, more would take the page longer and move no figure: 2,000 items give agreement to about a point.
+MOST_ITEMS = 2000
+MOST_GOLD = 2000
+AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +63,16 @@ def load_evidence(
 ) -> Evidence:
     """Every labeler's current ranks on the project's newest items with two judgments or more (of one person: on those
     that this person ranked). A lead's decisions are no labeler's judgment."""
-    rows = session.execute(_shared_items(project, person).limit(most + 1)).all()
-    facets = {row.id: Facet(row.batch_id, row.kind, row.use_case, row.purpose) for row in rows[:most]}
-    chosen = _shared_items(project, person).limit(most).with_only_columns(Item.id)
-    judged = _judged(session, project, chosen)
-    return Evidence(judged, list(meetings(judged)), facets, is_capped=len(rows) > most)
+    found = session.scalars(_shared_items(project, person).limit(most + 1)).all()
+    facets = _facets(session, found[:most])
+    judged = _judged(session, project, list(facets))
+    return Evidence(judged, list(meetings(judged)), facets, is_capped=len(found) > most)
 
 
-def _shared_items(project: Project, person: Person | None) -> SharedItems:
+def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID]:
     query = (
-        select(Item.id, Item.batch_id, Batch.kind, Prompt.use_case, Item.purpose)
+        select(Item.id)
         .join(Batch, Batch.id == Item.batch_id)
-        .join(Prompt, Prompt.id == Item.prompt_id)
         .where(Batch.project_id == project.id, Item.got > 1)
         .where(Batch.kind.not_in([BatchKind.demonstration, BatchKind.grading]))
         .order_by(Item.created_at.desc(), Item.id)
@@ -86,30 +83,35 @@ def _shared_items(project: Project, person: Person | None) -> SharedItems:
     return query.join(Assignment, (Assignment.item_id == Item.id) & mine)
 
 
-def _judged(session: Session, project: Project, chosen: Chosen) -> list[Judged]:
+def _facets(session: Session, item_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Facet]:
+    query = (
+        select(Item.id, Item.batch_id, Batch.kind, Prompt.use_case, Item.purpose)
+        .join(Batch, Batch.id == Item.batch_id)
+        .join(Prompt, Prompt.id == Item.prompt_id)
+        .where(Item.id.in_(item_ids))
+    )
+    return {row.id: Facet(row.batch_id, row.kind, row.use_case, row.purpose) for row in session.execute(query)}
+
+
+def _judged(session: Session, project: Project, item_ids: Sequence[uuid.UUID]) -> list[Judged]:
     excluded = standing_exclusions(session, project)
-    counting = (Ranking.item_id.in_(chosen), ~Ranking.cannot_rank, ~Ranking.is_adjudication, is_current(Ranking))
-    places = select(RankingPlace.ranking_id, RankingPlace.completion_id, RankingPlace.rank)
-    ranks: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)
-    for ranking_id, completion_id, rank in session.execute(
-        places.join(Ranking, Ranking.id == RankingPlace.ranking_id).where(*counting)
-    ):
-        ranks[ranking_id][completion_id] = rank
+    counting = (Ranking.item_id.in_(item_ids), ~Ranking.cannot_rank, ~Ranking.is_adjudication, is_current(Ranking))
     query = select(Ranking.id, Ranking.item_id, Ranking.person_id, Ranking.created_at).where(*counting)
+    rows = session.execute(query.order_by(Ranking.created_at, Ranking.id)).all()
+    ranks = _ranks_of(session, [row.id for row in rows])
     return [
         Judged(item_id, person_id, ranks[ranking_id], monday(made), is_covered(excluded, person_id, made))
-        for ranking_id, item_id, person_id, made in session.execute(query.order_by(Ranking.created_at, Ranking.id))
+        for ranking_id, item_id, person_id, made in rows
     ]
 
 
-def load_ratings(session: Session, project: Project, *, most: int = MOST_ITEMS) -> dict[str, list[Unit]]:
-    """By scale, every rated completion of the newest shared items with what each labeler gave it."""
-    chosen = _shared_items(project, None).limit(most).with_only_columns(Item.id)
+def load_ratings(session: Session, project: Project, evidence: Evidence) -> dict[str, list[Unit]]:
+    """By scale, every rated completion of the evidence's items with what each labeler gave it."""
     excluded = standing_exclusions(session, project)
     query = (
         select(Ranking.item_id, Ranking.person_id, Ranking.created_at, Rating.completion_id, Rating.likert)
         .join(Rating, Rating.ranking_id == Ranking.id)
-        .where(Ranking.item_id.in_(chosen), ~Ranking.is_adjudication, is_current(Ranking))
+        .where(Ranking.item_id.in_(list(evidence.facets)), ~Ranking.is_adjudication, is_current(Ranking))
     )
     found: dict[str, dict[tuple[uuid.UUID, uuid.UUID], list[float]]] = defaultdict(lambda: defaultdict(list))
     for item_id, person_id, made, completion_id, likert in session.execute(query):
@@ -120,39 +122,41 @@ def load_ratings(session: Session, project: Project, *, most: int = MOST_ITEMS) 
 
 
 def load_gold(session: Session, project: Project, *, person: Person | None = None) -> list[GoldAnswer]:
-    """First answers to items whose answer is known, the newest of them: what was corrected later may have been
-    corrected because the answer was shown."""
-    is_gold = Item.purpose.in_([ItemPurpose.gold, ItemPurpose.training])
-    query = (
-        select(Ranking.id, Ranking.item_id, Ranking.person_id, Ranking.created_at)
-        .join(Item, Item.id == Ranking.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, is_gold)
-        .where(Ranking.supersedes_id.is_(None), ~Ranking.is_adjudication)
-        .order_by(Ranking.created_at.desc(), Ranking.id)
-        .limit(MOST_GOLD)
+    """First answers to the newest items whose answer is known: what was corrected later may have been corrected
+    because the answer was shown."""
+    known = _known_answers(session, project)
+    query = select(Ranking.id, Ranking.item_id, Ranking.person_id, Ranking.created_at).where(
+        Ranking.item_id.in_(list(known)), Ranking.supersedes_id.is_(None), ~Ranking.is_adjudication
     )
     if person is not None:
         query = query.where(Ranking.person_id == person.id)
-    answered = session.execute(query).all()
-    ranks = _ranks_of(session, query.with_only_columns(Ranking.id))
-    known = _known_answers(session, {each.item_id for each in answered})
+    answered = session.execute(query.order_by(Ranking.created_at, Ranking.id)).all()
+    ranks = _ranks_of(session, [each.id for each in answered])
     found = []
     for ranking_id, item_id, person_id, made in answered:
-        alike, pairs = compare_ranks(known.get(item_id, {}), ranks[ranking_id])
+        alike, pairs = compare_ranks(known[item_id], ranks[ranking_id])
         if pairs:
             found.append(GoldAnswer(item_id, person_id, alike, pairs, monday(made)))
     return found
 
 
-def _ranks_of(session: Session, chosen: Chosen) -> dict[uuid.UUID, dict[uuid.UUID, int]]:
-    query = select(RankingPlace.ranking_id, RankingPlace.completion_id, RankingPlace.rank)
-    ranks: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)
-    for ranking_id, completion_id, rank in session.execute(query.where(RankingPlace.ranking_id.in_(chosen))):
-        ranks[ranking_id][completion_id] = rank
-    return ranks
-
-
-def _known_answers(session: Session, item_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, dict[uuid.UUID, int]]:
-    query = select(Item.id, Item.gold).where(Item.id.in_(item_ids))
+def _known_answers(session: Session, project: Project) -> dict[uuid.UUID, dict[uuid.UUID, int]]:
+    query = (
+        select(Item.id, Item.gold)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Batch.project_id == project.id, Item.purpose.in_([ItemPurpose.gold, ItemPurpose.training]))
+        .order_by(Item.created_at.desc(), Item.id)
+        .limit(MOST_GOLD)
+    )
     return {item_id: gold_ranks(gold) for item_id, gold in session.execute(query)}
+
+
+def _ranks_of(session: Session, ranking_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, dict[uuid.UUID, int]]:
+    """The places of these rankings, read in portions that every database takes."""
+    ranks: dict[uuid.UUID, dict[uuid.UUID, int]] = defaultdict(dict)
+    query = select(RankingPlace.ranking_id, RankingPlace.completion_id, RankingPlace.rank)
+    for start in range(0, len(ranking_ids), AT_ONCE):
+        portion = ranking_ids[start : start + AT_ONCE]
+        for ranking_id, completion_id, rank in session.execute(query.where(RankingPlace.ranking_id.in_(portion))):
+            ranks[ranking_id][completion_id] = rank
+    return ranks

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from statistics import median
 
-from app.quality.intervals import Figure, clustered_figure, difference_interval
+from app.quality.intervals import Figure, difference_interval
 from app.quality.position import MIDDLE
 
 LEAST_WORK = 10  # rankings
@@ -53,11 +53,11 @@ def untouched_flag(touched: Sequence[bool]) -> Flag | None:
     )
 
 
-def position_flag(places: Sequence[Figure]) -> Flag | None:
+def position_flag(first: Figure | None) -> Flag | None:
     """The mean place of what stood first on the page is not the middle."""
-    if not places or places[0].n < LEAST_SHOWN or places[0].interval is None:
+    if first is None or first.n < LEAST_SHOWN or first.interval is None:
         return None
-    first, (low, high) = places[0], places[0].interval
+    low, high = first.interval
     if low <= MIDDLE <= high or abs(first.value - MIDDLE) < LEAN:
         return None
     return Flag(
@@ -85,18 +85,19 @@ def drift_flag(weeks: Weeks, *, of: str) -> Flag | None:
     if not enough:
         return None
     last = max(enough)
-    after = list(weeks[last])
-    before = [counts for week in weeks if week < last for counts in weeks[week]]
-    now, then = clustered_figure(after), clustered_figure(before)
-    if now is None or then is None or then.n < LEAST_SHOWN:
+    after = _by_item(weeks[last])
+    before = _by_item([counts for week in weeks if week < last for counts in weeks[week]])
+    compared_before, compared = (round(sum(total for _, total in side)) for side in (before, after))
+    if compared_before < LEAST_SHOWN:
         return None
-    found = difference_interval(_by_item(before), _by_item(after))
+    found = difference_interval(before, after)
     if found is None or found[1] >= 0:
         return None
+    then, now = sum(hits for hits, _ in before) / compared_before, sum(hits for hits, _ in after) / compared
     return Flag(
         "drift",
-        f"{of} was {now.value:.0%} in the week of {last:%-d %B} ({now.n} comparisons), and {then.value:.0%} before "
-        f"({then.n}): {100 * (now.value - then.value):+.0f} points, {100 * found[0]:+.0f} to {100 * found[1]:+.0f}.",
+        f"{of} was {now:.0%} in the week of {last:%-d %B} ({compared} comparisons), and {then:.0%} before "
+        f"({compared_before}): {100 * (now - then):+.0f} points, {100 * found[0]:+.0f} to {100 * found[1]:+.0f}.",
     )
 
 

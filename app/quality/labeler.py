@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -34,7 +34,7 @@ from app.quality.labelers import (
 )
 from app.quality.models import Exclusion
 from app.quality.position import mean_places
-from app.quality.work import Work, newest_work
+from app.quality.work import Submitted, Work, newest_assignments, work_on
 
 WORK_SHOWN = 20
 
@@ -88,9 +88,11 @@ def labeler_of(session: Session, project: Project, person_id: uuid.UUID) -> Pers
 
 
 def labeler_page(session: Session, project: Project, person: Person) -> LabelerPage:
-    everyones = newest_work(session, project)
+    counts = count_work(session, project)
+    newest = newest_assignments(session, project, {person.id, *counts})
+    everyones = work_on(session, newest)
     project_pace = median_pace(each for theirs in everyones.values() for each in theirs)
-    known = _known(session, project, person, everyones.get(person.id, []))
+    known = _known(session, project, person, counts, newest[person.id], everyones.get(person.id, []))
     agreed, gold = agreement_by_week(person.id, known.met), gold_by_week(known.answers)
     return LabelerPage(
         figures=figures_of(person, known, project_pace),
@@ -108,11 +110,18 @@ def labeler_page(session: Session, project: Project, person: Person) -> LabelerP
     )
 
 
-def _known(session: Session, project: Project, person: Person, work: Sequence[Work]) -> Known:
+def _known(
+    session: Session,
+    project: Project,
+    person: Person,
+    counts: Mapping[uuid.UUID, Counts],
+    newest: Sequence[Submitted],
+    work: Sequence[Work],
+) -> Known:
     evidence = load_evidence(session, project, person=person)
     return Known(
-        counts=count_work(session, project, person=person).get(person.id, Counts()),
-        median_seconds=median_seconds(session, project, person=person).get(person.id),
+        counts=counts.get(person.id, Counts()),
+        median_seconds=median_seconds(newest),
         met=by_labeler(evidence.meetings).get(person.id, []),
         answers=load_gold(session, project, person=person),
         work=work,

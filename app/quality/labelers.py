@@ -20,7 +20,7 @@ from app.quality.flags import Flag, Weeks, constant_flag, drift_flag, position_f
 from app.quality.gold import GoldAnswer, gold_accuracy
 from app.quality.intervals import Figure
 from app.quality.position import mean_places
-from app.quality.work import NEWEST, Work, newest_work
+from app.quality.work import Submitted, Work, newest_assignments, work_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,17 @@ def labelers_of(
     with_flags: bool = False,
 ) -> list[LabelerFigures]:
     """Whoever submitted or skipped something here, the busiest first; flags only where they are shown."""
-    counts, seconds = count_work(session, project), median_seconds(session, project)
+    counts = count_work(session, project)
+    newest = newest_assignments(session, project, counts)
     excluded = {each.person_id for each in standing_exclusions(session, project)}
     met, answers = by_labeler(evidence.meetings), _by_person(gold)
-    work = newest_work(session, project) if with_flags else {}
+    work = work_on(session, newest) if with_flags else {}
     project_pace = median_pace(each for theirs in work.values() for each in theirs)
     figures = []
     for person in session.scalars(select(Person).where(Person.id.in_(list(counts)))):
         known = Known(
             counts=counts[person.id],
-            median_seconds=seconds.get(person.id),
+            median_seconds=median_seconds(newest[person.id]),
             met=met.get(person.id, []),
             answers=answers.get(person.id, []),
             work=work.get(person.id, []),
@@ -117,12 +118,18 @@ def flags_of(person_id: uuid.UUID, known: Known, project_pace: float | None) -> 
     found = (
         speed_flag([each.pace for each in work if each.pace is not None], project_pace),
         untouched_flag([each.made.order_touched for each in ranked]),
-        position_flag(mean_places((each.shown, each.made.ranks) for each in ranked if len(each.made.ranks) > 1)),
+        position_flag(mean_place_of_first(ranked)),
         constant_flag(ratings_of(work)),
         drift_flag(agreement_by_week(person_id, known.met), of="Agreement with others"),
         drift_flag(gold_by_week(known.answers), of="Gold accuracy"),
     )
     return [flag for flag in found if flag is not None]
+
+
+def mean_place_of_first(work: Iterable[Work]) -> Figure | None:
+    """What stood first on the page, between 0 (best) and 1."""
+    found = mean_places(((each.shown, each.made.ranks) for each in work if len(each.made.ranks) > 1), positions=1)
+    return found[0] if found else None
 
 
 def ratings_of(work: Iterable[Work]) -> dict[str, list[int]]:
@@ -158,7 +165,7 @@ def _by_person(gold: Iterable[GoldAnswer]) -> dict[uuid.UUID, list[GoldAnswer]]:
     return found
 
 
-def count_work(session: Session, project: Project, *, person: Person | None = None) -> dict[uuid.UUID, Counts]:
+def count_work(session: Session, project: Project) -> dict[uuid.UUID, Counts]:
     """By person, in one query; a lead's decisions are none of the work that is counted."""
     is_written = Batch.kind == BatchKind.demonstration
     is_submitted = Assignment.state == AssignmentState.submitted
@@ -175,8 +182,6 @@ def count_work(session: Session, project: Project, *, person: Person | None = No
         .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
         .group_by(Assignment.person_id)
     )
-    if person is not None:
-        query = query.where(Assignment.person_id == person.id)
     decided = _decisions(session, project)
     found = {}
     for person_id, rankings, demonstrations, skipped in session.execute(query):
@@ -197,22 +202,7 @@ def _decisions(session: Session, project: Project) -> Counter[uuid.UUID]:
     return Counter({person_id: number for person_id, number in session.execute(query)})  # noqa: C416  rows, not pairs
 
 
-def median_seconds(session: Session, project: Project, *, person: Person | None = None) -> dict[uuid.UUID, float]:
-    """Of each one's newest timed work."""
-    newest_first = func.row_number().over(partition_by=Assignment.person_id, order_by=Assignment.submitted_at.desc())
-    timed = (
-        select(Assignment.person_id, Assignment.active_seconds, newest_first.label("number"))
-        .join(Item, Item.id == Assignment.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, Assignment.active_seconds > 0)
-        .where(Assignment.state == AssignmentState.submitted)
-    )
-    if person is not None:
-        timed = timed.where(Assignment.person_id == person.id)
-    newest = timed.subquery()
-    seconds: dict[uuid.UUID, list[int]] = defaultdict(list)
-    for person_id, took in session.execute(
-        select(newest.c.person_id, newest.c.active_seconds).where(newest.c.number <= NEWEST)
-    ):
-        seconds[person_id].append(took)
-    return {person_id: median(each) for person_id, each in seconds.items()}
+def median_seconds(newest: Iterable[Submitted]) -> float | None:
+    """Of a labeler's newest work of every kind, where the time was measured."""
+    seconds = [each.active_seconds for each in newest if each.active_seconds]
+    return median(seconds) if seconds else None

@@ -14,12 +14,12 @@ MIDDLE = 0.5
 Shown = tuple[Sequence[uuid.UUID], Mapping[uuid.UUID, int]]  # the order on the page, and the ranks given
 
 
-def mean_places(rankings: Iterable[Shown], *, seed: int = 0) -> list[Figure]:
-    """For each position on the page, first to last, the mean place of what stood there: 0 is best, 1 worst."""
+def mean_places(rankings: Iterable[Shown], *, positions: int | None = None, seed: int = 0) -> list[Figure]:
+    """For each position on the page (or the first few), the mean place of what stood there: 0 is best, 1 worst."""
     columns: list[list[tuple[int, float, float]]] = []
     for number, (shown, ranks) in zip(count(), rankings, strict=False):
         found = places(ranks)
-        for position, completion in enumerate(shown):
+        for position, completion in enumerate(shown[:positions]):
             if position == len(columns):
                 columns.append([])
             if completion in found:

@@ -89,7 +89,7 @@ def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITE
     week_of = {each.item_id: str(each.week) for each in counting.judged}  # of the item's last ranking
     weeks = _by(counting, week_of.get)
     use_cases = _by(counting, lambda item: evidence.facets[item].use_case.value.replace("_", " "))
-    scales = {scale: ordinal_alpha(units) for scale, units in load_ratings(session, project, most=most).items()}
+    scales = {scale: ordinal_alpha(units) for scale, units in load_ratings(session, project, evidence).items()}
     return LabelingFigures(
         whole=_measure(counting),
         gold=gold_accuracy(gold),

@@ -2,15 +2,14 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import String, cast, func, select
+from sqlalchemy import String, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import Person
 from app.labeling.current import is_current
 from app.labeling.models import (
     Assignment,
@@ -30,6 +29,17 @@ from app.prompts.models import Prompt
 NEWEST = 100  # of each labeler: enough for every flag, and few enough for every page
 LETTERS_PER_WORD = 6  # with the space after it
 AT_ONCE = 2000
+RANKED = frozenset({BatchKind.ranking, BatchKind.evaluation, BatchKind.screening})
+
+
+class Submitted(NamedTuple):
+    id: uuid.UUID
+    item_id: uuid.UUID
+    person_id: uuid.UUID
+    submitted_at: datetime
+    active_seconds: int
+    shown_order: list[str]
+    kind: BatchKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +71,40 @@ class Work:
         return 100 * self.seconds / self.words if self.seconds and self.words else None
 
 
-def newest_work(
-    session: Session, project: Project, *, person: Person | None = None, most: int = NEWEST
-) -> dict[uuid.UUID, list[Work]]:
-    """The newest rankings of each labeler (or of one), newest first."""
+def newest_assignments(
+    session: Session, project: Project, people: Iterable[uuid.UUID], *, most: int = NEWEST
+) -> dict[uuid.UUID, list[Submitted]]:
+    """What each of these people submitted last, newest first: by an index, however much there is in all."""
+    query = (
+        select(
+            Assignment.id,
+            Assignment.item_id,
+            Assignment.person_id,
+            Assignment.submitted_at,
+            Assignment.active_seconds,
+            Assignment.shown_order,
+            Batch.kind,
+        )
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Assignment.person_id == bindparam("person_id"), Assignment.submitted_at.is_not(None))
+        .where(Batch.project_id == project.id, Assignment.state == AssignmentState.submitted)
+        .order_by(Assignment.submitted_at.desc())
+        .limit(most)
+    )
+    found = {}
+    for person_id in people:
+        rows = session.execute(query, {"person_id": person_id})
+        found[person_id] = [Submitted(*row) for row in rows]
+    return found
+
+
+def work_on(session: Session, newest: Mapping[uuid.UUID, Sequence[Submitted]]) -> dict[uuid.UUID, list[Work]]:
+    """The rankings among what was submitted last, by labeler."""
     found: dict[uuid.UUID, list[Work]] = defaultdict(list)
-    assignments = _newest_assignments(session, project, person, most)
-    for start in range(0, len(assignments), AT_ONCE):
-        rows = assignments[start : start + AT_ONCE]
+    every = [each for theirs in newest.values() for each in theirs if each.kind in RANKED]
+    for start in range(0, len(every), AT_ONCE):
+        rows = every[start : start + AT_ONCE]
         made = _made(session, [row.id for row in rows])
         words = _words(session, {row.item_id for row in rows})
         for row in rows:
@@ -79,32 +115,6 @@ def newest_work(
                          words.get(row.item_id, 0), shown, made[row.id])
                 )  # fmt: skip
     return found
-
-
-def _newest_assignments(session: Session, project: Project, person: Person | None, most: int) -> Sequence[Any]:
-    newest_first = func.row_number().over(
-        partition_by=Assignment.person_id, order_by=(Assignment.submitted_at.desc(), Assignment.id)
-    )
-    numbered = (
-        select(Assignment.id, newest_first.label("number"))
-        .join(Item, Item.id == Assignment.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, Batch.kind.not_in([BatchKind.demonstration, BatchKind.grading]))
-        .where(Assignment.state == AssignmentState.submitted)
-    )
-    if person is not None:
-        numbered = numbered.where(Assignment.person_id == person.id)
-    newest = numbered.subquery()
-    columns = (
-        Assignment.id,
-        Assignment.item_id,
-        Assignment.person_id,
-        Assignment.submitted_at,
-        Assignment.active_seconds,
-        Assignment.shown_order,
-    )
-    query = select(*columns).join(newest, newest.c.id == Assignment.id).where(newest.c.number <= most)
-    return session.execute(query.order_by(Assignment.person_id, newest.c.number)).all()
 
 
 def _made(session: Session, assignment_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Made]:

@@ -50,7 +50,7 @@ def test_untouched_orders_are_counted() -> None:
     ],
 )
 def test_a_lean_to_what_stood_first_needs_its_interval_and_a_size(first: Figure, is_stated: bool) -> None:
-    flag = position_flag([first, Figure(0.5, (0.4, 0.6), 60, 60)])
+    flag = position_flag(first)
     assert (flag is not None) == is_stated
     assert flag is None or f"{first.value:.2f}" in flag.words
 

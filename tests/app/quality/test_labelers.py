@@ -12,7 +12,7 @@ from app.prompts.models import UseCase
 from app.quality.exclusions import exclude
 from app.quality.labelers import LabelerFigures
 from app.quality.service import labeling_figures, own_figures, team_figures
-from app.quality.work import newest_work
+from app.quality.work import newest_assignments, work_on
 from tests.app.quality.rows import make_batch, make_item, rank
 from tests.factories import make_person, make_project
 
@@ -163,9 +163,9 @@ def test_only_the_newest_work_is_looked_at(session: Session, project: Project, p
     for number, item in enumerate(items(session, project, 5)):
         rank(session, item, mira, [1, 2, 3], made=MONDAY + timedelta(days=number), seconds=10 * (number + 1))
         rank(session, item, noor, [], cannot_rank=True, seconds=0)
-    found = newest_work(session, project, most=2)
+    found = work_on(session, newest_assignments(session, project, [mira.id, noor.id], most=2))
     assert [each.seconds for each in found[mira.id]] == [50, 40]
     assert all(each.made.cannot_rank and each.pace is None for each in found[noor.id])
-    assert list(newest_work(session, project, person=mira)) == [mira.id]
+    assert list(work_on(session, newest_assignments(session, project, [mira.id]))) == [mira.id]
     words = found[mira.id][0].words
     assert 30 < words < 60  # three texts of nine words and a prompt, counted by their letters
