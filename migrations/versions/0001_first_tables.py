@@ -739,7 +739,11 @@ def upgrade() -> None:
         sa.UniqueConstraint("submission_key", name=op.f("uq_assignment_submission_key")),
     )
     with op.batch_alter_table("assignment", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_assignment_person_id_state"), ["person_id", "state"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_assignment_person_id_state_lease_until"),
+            ["person_id", "state", "lease_until"],
+            unique=False,
+        )
         batch_op.create_index(
             batch_op.f("ix_assignment_person_id_submitted_at"), ["person_id", "submitted_at"], unique=False
         )
