@@ -21,6 +21,7 @@ TALE = "the dog ran home and found a little red ball under the old apple tree wh
 FEWEST, MOST = 4, 9  # completions of an item
 SHORTEST, LONGEST = 60, 180  # words of a completion
 KINDS = MOST - FEWEST + 1
+PAST = "2026-01-01 00:00:00.000000"  # when the finished items were submitted: not today
 
 
 def some_text(chance: random.Random) -> str:
@@ -113,7 +114,7 @@ def _copy(connection: Connection, pattern: Assignment, numbers: range, *, each: 
 
     given = {"item": pattern.item_id, "assignment": pattern.id}
     values = {name: value.hex if is_sqlite else value for name, value in given.items()}
-    values |= {"first": numbers.start, "last": numbers[-1], "step": KINDS, "each": each}  # type: ignore[dict-item]
+    values |= {"first": numbers.start, "last": numbers[-1], "step": KINDS, "each": each, "past": PAST}  # type: ignore[dict-item]
     item, one = "n.i", "(n.i * 16 + j.i)"
     labeler = f"(SELECT l.id FROM labeler l WHERE l.number = (n.i + j.i) % {people})"  # noqa: S608
     labeler = labeler if is_sqlite else f"{labeler}::uuid"
@@ -127,13 +128,14 @@ def _copy(connection: Connection, pattern: Assignment, numbers: range, *, each: 
     done = {"wanted": ":each", "taken": ":each", "got": ":each"}
     by_labeler = {"id": numbered(one), "item_id": numbered(item), "person_id": labeler}
     key = f"'copy-' || {one}"
+    past = f"CAST(:past AS {'TEXT' if is_sqlite else 'TIMESTAMPTZ'})"
     for kind, where, changed, is_of_labeler in (
         (Prompt, f"id = {prompt}", {"id": numbered(item), "content_hash": hash_of}, False),
         (Item, "id = :item", {"id": numbered(item), "prompt_id": numbered(item), "position": item, **done}, False),
         (Completion, f"id IN ({theirs})", {"id": completion.replace("t.completion_id", "t.id"),
                                           "prompt_id": numbered(item)}, False),
         (ItemCompletion, "item_id = :item", {"item_id": numbered(item), "completion_id": completion}, False),
-        (Assignment, "id = :assignment", {**by_labeler, "submission_key": key}, True),
+        (Assignment, "id = :assignment", {**by_labeler, "submission_key": key, "submitted_at": past}, True),
         (Ranking, "assignment_id = :assignment", {**by_labeler, "assignment_id": numbered(one)}, True),
         (RankingPlace, f"ranking_id IN ({ranking})", of_ranking, True),
         (Rating, f"ranking_id IN ({ranking})", {"id": numbered(f"{one} * 16 + {place}").format("completion_id"),
