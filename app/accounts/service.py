@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
-from app.accounts.models import Group, Person, PersonState, Role, SignIn, SignInLink
+from app.accounts.models import AuditEvent, Group, Person, PersonState, Role, SignIn, SignInLink
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.errors import Conflict, Invalid, NotFound
@@ -127,8 +127,16 @@ def person_by_password(session: Session, email: str, password: str) -> Person:
     if person is None or not matches:
         raise Invalid("The address or the password is wrong.", mend="Try again, or ask an admin for a new link.")
     if person.state == PersonState.paused:
-        raise Invalid("This account is paused.", mend="Ask an admin.")
+        reason = _pause_reason(session, person)
+        raise Invalid(f"Your work is paused{': ' + reason if reason else '.'}", mend="Ask an admin.")
     return person
+
+
+def _pause_reason(session: Session, person: Person) -> str:
+    """Why a lead paused the person, for the person to read; who proves to be them may know it."""
+    query = select(AuditEvent).where(AuditEvent.subject_id == person.id, AuditEvent.action == "person.paused")
+    event = session.scalar(query.order_by(AuditEvent.created_at.desc()).limit(1))
+    return str(event.details.get("reason", "")) if event else ""
 
 
 def start_session(session: Session, person: Person) -> str:
@@ -159,15 +167,17 @@ def sign_out(session: Session, token: str) -> None:
     session.execute(delete(SignIn).where(SignIn.token_hash == token_hash(token)))
 
 
-def set_state(session: Session, person: Person, state: PersonState, *, by: Person) -> None:
-    """Let in, screen or pause. Pausing signs the person out everywhere; who never had a password waits as invited."""
+def set_state(session: Session, person: Person, state: PersonState, *, by: Person, reason: str = "") -> None:
+    """Let in, screen or pause. Pausing signs the person out everywhere, and they read the reason when they sign in; who
+    never had a password waits as invited."""
     _check_change(person, by)
     if state == PersonState.active and person.password_hash is None:
         state = PersonState.invited
     before, person.state = person.state, state
     if state == PersonState.paused:
         session.execute(delete(SignIn).where(SignIn.person_id == person.id))
-    audit.record(session, by, f"person.{state.value}", subject=person, before=before.value)
+    why = {"reason": reason} if reason else {}
+    audit.record(session, by, f"person.{state.value}", subject=person, before=before.value, **why)
     session.flush()
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from app.accounts import audit
 from app.accounts import service as accounts
 from app.accounts.models import Person, PersonState, Role
 from app.core.errors import Forbidden, Invalid, NotFound
@@ -165,9 +164,7 @@ def change_state(session: Session, person: Person, state: PersonState, *, reason
     reason = reason.strip()[: exclusions.LONGEST_REASON]
     if state == PersonState.paused and not reason:
         raise Invalid("Please say why you pause this work.", fields={"reason": "Write a reason."})
-    accounts.set_state(session, person, state, by=by)
-    if reason:
-        audit.record(session, by, "person.pause_reason", subject=person, reason=reason)
+    accounts.set_state(session, person, state, by=by, reason=reason)
 
 
 def day_start(day: date | None) -> datetime | None:

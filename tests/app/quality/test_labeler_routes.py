@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from app.accounts.models import AuditEvent, Person, PersonState
 from app.core.db import reading, writing
+from app.core.security import hash_password
 from app.projects import service as projects
 from app.projects.models import Project
 from app.quality.models import Exclusion
@@ -83,8 +84,9 @@ def test_a_lead_pauses_with_a_reason_and_lets_the_work_go_on(
     with reading() as session:
         assert session.get_one(Person, labeler.id).state == PersonState.paused
         events = session.scalars(select(AuditEvent).where(AuditEvent.subject_id == labeler.id)).all()
-        assert {"person.paused", "person.pause_reason"} <= {each.action for each in events}
-        assert any(each.details.get("reason") == "Asked for a break." for each in events)
+        assert [each.details.get("reason") for each in events if each.action == "person.paused"] == [
+            "Asked for a break."
+        ]
     assert "Let the work go on" in client.get(address(project, labeler)).text
     assert client.post(page, data={"state": "active"}).status_code == 303
     with reading() as session:
@@ -146,3 +148,18 @@ def test_a_wrong_form_is_refused_with_what_was_typed(
     assert words in answer.text
     assert sent["reason"] in answer.text
     assert exclusions() == []
+
+
+def test_whoever_is_paused_reads_why_after_the_right_password(
+    sign_in: SignIn, researcher: Person, labeler: Person, project: Project
+) -> None:
+    with writing() as session:
+        session.get_one(Person, labeler.id).password_hash = hash_password("three red boats")
+    client = sign_in(researcher)
+    client.post(f"{address(project, labeler)}/state", data={"state": "paused", "reason": "Please call Ada first."})
+    client.cookies.clear()
+    right = client.post("/sign-in", data={"email": labeler.email, "password": "three red boats"})
+    assert right.status_code == 422
+    assert "Your work is paused: Please call Ada first." in right.text
+    wrong = client.post("/sign-in", data={"email": labeler.email, "password": "two red boats"})
+    assert "paused" not in wrong.text
