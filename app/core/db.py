@@ -207,6 +207,16 @@ def _reader(engine: Engine) -> Engine:
 class ReadingSession(Session):
     """A session in which writing is a mistake."""
 
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(_reader(engine), expire_on_commit=False)
+        self.in_transactions = engine
+
+    def get_bind(self, mapper: Any = None, *, clause: Any = None, **options: Any) -> Engine | Connection:
+        """What comes piece by piece needs a cursor that lasts, and PostgreSQL keeps one in a transaction only."""
+        if clause is not None and clause.get_execution_options().get("yield_per"):
+            return self.in_transactions
+        return super().get_bind(mapper, clause=clause, **options)
+
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         if self.new or self.dirty or self.deleted:
             raise InvalidRequestError("A session that reads was asked to write.")
@@ -215,7 +225,7 @@ class ReadingSession(Session):
 @contextmanager
 def reading(engine: Engine | None = None) -> Iterator[Session]:
     """A session that only reads; nothing of it is committed."""
-    with ReadingSession(_reader(engine or get_engine()), expire_on_commit=False) as session:
+    with ReadingSession(engine or get_engine()) as session:
         yield session
 
 

@@ -12,7 +12,17 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Group, Person
 from app.evals.intervals import Estimate, clustered_mean
 from app.labeling.current import is_current
-from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
+from app.labeling.models import (
+    Assignment,
+    Batch,
+    BatchKind,
+    Completion,
+    Item,
+    ItemPurpose,
+    Ranking,
+    RankingPlace,
+    Rating,
+)
 from app.projects.models import Project
 from app.quality.exclusions import is_left_out
 from app.registry.models import Model
@@ -41,20 +51,21 @@ class Standing:
 
 
 def _counting(query: Select[*Columns], project: Project, judgments: Judgments) -> Select[*Columns]:
-    """Restrict a query over Ranking to the judgments that count: none superseded, none that a lead has excluded, and no
-    lead's decision, which is made only where labelers disagree."""
+    """Restrict a query over Ranking to the judgments that count: none superseded, none that a lead has excluded, no
+    practice, and no lead's decision, which is made only where labelers disagree."""
     query = (
         query.select_from(Ranking)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
+        .join(Assignment, Assignment.id == Ranking.assignment_id)
         .join(Person, Person.id == Ranking.person_id)
-        .where(Batch.project_id == project.id, Ranking.cannot_rank.is_(False))
+        .where(Batch.project_id == project.id, Ranking.cannot_rank.is_(False), Item.purpose != ItemPurpose.training)
         .where(is_current(Ranking), ~Ranking.is_adjudication, ~is_left_out(project, Ranking))
     )
     if judgments.kind is not None:
         query = query.where(Batch.kind == judgments.kind)
     if judgments.group is not None:
-        query = query.where(Person.group == judgments.group)
+        query = query.where(Assignment.group == judgments.group)  # as it was then: people move
     if judgments.simulated is not None:
         query = query.where(Person.is_simulated.is_(judgments.simulated))
     return query

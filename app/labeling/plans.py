@@ -23,6 +23,7 @@ from app.labeling.models import (
     ItemPurpose,
 )
 from app.projects.models import Project, ProjectMember
+from app.prompts.models import Prompt
 
 _chooser = random.SystemRandom()  # nobody can tell from its place which item has a known answer
 AT_ONCE = 1000
@@ -89,7 +90,8 @@ def answered_items(session: Session, project: Project, *, besides: set[uuid.UUID
     query = (
         select(Item)
         .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, Item.purpose.in_(ANSWERED))
+        .join(Prompt, Prompt.id == Item.prompt_id)
+        .where(Batch.project_id == project.id, Item.purpose.in_(ANSWERED), Prompt.is_retired.is_(False))
         .order_by(Item.created_at, Item.id)
     )
     newest = {item.prompt_id: item for item in session.scalars(query) if item.prompt_id not in (besides or set())}

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Select, inspect, select
+from sqlalchemy import Engine, Select, inspect, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import ApiToken, AuditEvent, Person, SignIn
@@ -32,9 +32,9 @@ _SECRET = {"password_hash", "token_hash"}
 Row = dict[str, Any]
 
 
-def export_json(person_id: uuid.UUID) -> Iterator[str]:
+def export_json(person_id: uuid.UUID, engine: Engine | None = None) -> Iterator[str]:
     """Piece by piece, so that years of work need not fit into the memory."""
-    with reading() as session:
+    with reading(engine) as session:
         person = session.get_one(Person, person_id)
         yield "{\n" + f'"person": {_json(_columns(person))}'
         for name, query in _SECTIONS.items():

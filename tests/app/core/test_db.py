@@ -100,3 +100,14 @@ def test_fair_lock_serves_in_the_order_of_arrival() -> None:
     for thread in threads:
         thread.join()
     assert served == [0, 1, 2, 3, 4]
+
+
+def test_reading_piece_by_piece_while_reading_on(engine: Engine) -> None:
+    """PostgreSQL's cursors last as long as their transaction; statements beside them go on their own."""
+    with writing(engine) as session:
+        made = {make_person(session).id for _ in range(25)}
+    with reading(engine) as session:
+        found = set()
+        for person in session.scalars(select(Person).order_by(Person.id).execution_options(yield_per=10)):
+            found.add(session.scalar(select(Person.id).where(Person.name == person.name)))
+        assert found == made

@@ -12,6 +12,7 @@ from app.labeling.plans import answered_items, count_labelers_for, follow_labele
 from app.labeling.schemas import Skip
 from app.labeling.submissions import skip
 from app.projects.models import Project
+from app.prompts.models import Prompt
 from tests.app.labeling.rows import make_ranking_batch
 from tests.factories import make_completion, make_person, make_project, make_prompt
 
@@ -109,6 +110,9 @@ def test_training_items_come_first_and_known_answers_are_not_asked_twice(session
     assert purposes == [ItemPurpose.training, ItemPurpose.training, ItemPurpose.ordinary]
     left = answered_items(session, project, besides={asked})
     assert len(left) == 2
+    session.get_one(Prompt, left[0].prompt_id).is_retired = True
+    session.flush()
+    assert answered_items(session, project, besides={asked}) == left[1:], "a retired prompt is asked of nobody"
     assert asked not in {each.prompt_id for each in left}
 
 
