@@ -100,10 +100,16 @@ def _link_as_text(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _lower_headings(state: StateCore) -> None:
-    for token in state.tokens:
-        if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1]) + 2)}"
+def lower_headings(parser: MarkdownIt, by: int) -> MarkdownIt:
+    """`parser`, its headings that many levels lower: a page has one h1, and it is not in a text."""
+
+    def _lower(state: StateCore) -> None:
+        for token in state.tokens:
+            if token.type in ("heading_open", "heading_close"):
+                token.tag = f"h{min(6, int(token.tag[1]) + by)}"
+
+    parser.core.ruler.push("lower_headings", _lower)
+    return parser
 
 
 def _address(_: RendererHTML, tokens: Sequence[Token], index: int, _options: Any, _env: Any) -> str:
@@ -115,9 +121,8 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     parser.disable(["code", "image", "link", "reference", "autolink", "html_inline", "html_block", "entity"])
     parser.inline.ruler.before("emphasis", "link_as_text", _link_as_text)
-    parser.core.ruler.push("lower_headings", _lower_headings)
     parser.add_render_rule("address", _address)
-    return parser
+    return lower_headings(parser, by=2)
 
 
 _markdown = _parser()

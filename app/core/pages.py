@@ -14,13 +14,12 @@ from markupsafe import Markup
 
 from app.core.assets import asset
 from app.core.clock import now
-from app.core.foreign_text import shown
+from app.core.foreign_text import lower_headings, shown
 
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
-_markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("table").disable("image")
+_markdown = lower_headings(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image"), by=1)
 _TAGS = {
     "p",
-    "h1",
     "h2",
     "h3",
     "h4",

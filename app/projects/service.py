@@ -180,7 +180,7 @@ def schema_versions(session: Session, project: Project) -> list[int]:
 def publish_rating_schema(
     session: Session, project: Project, fields: dict[str, Any], *, by: Person | None = None
 ) -> RatingSchema:
-    """A new version of {"likert": [{key, label, low, high}], "flags": [{key, label}]}."""
+    """A new version of {"likert": [{key, label, low, high}], "flags": [{key, label, short}]}; `short` fits a chip."""
     keys = [field.get("key") for kind in ("likert", "flags") for field in fields.get(kind, [])]
     if not keys or None in keys or len(set(keys)) != len(keys):
         raise Invalid("A rating schema needs fields, each with a key of its own.")

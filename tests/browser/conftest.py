@@ -111,13 +111,13 @@ def browse_as(page: Page, live_server: str) -> Callable[[Person], Page]:
 
 
 @pytest.fixture
-def desk(browse_as: Callable[[Person], Page], labeler: Person, project: Project) -> Callable[[], Page]:
+def desk(browse_as: Callable[[Person], Page], labeler: Person, project: Project) -> Callable[..., Page]:
     """Opens the ranking desk as the labeler, scripts running."""
 
-    def _desk() -> Page:
+    def _desk(waits_for: str = "#tiers .tier") -> Page:
         page = browse_as(labeler)
         page.goto(f"/p/{project.slug}/desk")
-        page.wait_for_selector("#tiers .tier")
+        page.wait_for_selector(waits_for)
         return page
 
     return _desk

@@ -13,7 +13,7 @@ from app.projects.models import Project
 from tests.factories import make_completion, make_prompt
 
 BrowseAs = Callable[[Person], Page]
-Desk = Callable[[], Page]
+Desk = Callable[..., Page]
 TEXTS = ["Rex ran.", "Max slept.", "Spot sang.", "Bella swam."]
 
 

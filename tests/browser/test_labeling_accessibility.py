@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import update
 
 from app.accounts.models import Person
 from app.core.db import writing
 from app.projects.models import Project
+from app.prompts.models import Prompt
 from tests.app.labeling.rows import make_demonstration_batch
 from tests.browser.axe import serious_faults
 from tests.browser.ranking_desk import BrowseAs, Desk, open_items, submitted
@@ -68,8 +70,35 @@ def test_what_comes_after_submitting(desk: Desk, project: Project) -> None:
     page.get_by_role("link", name="See it as it is stored").click()
     page.wait_for_url("**/assignments/*")
     check(page, "as it is stored")
-    page.goto(f"/p/{project.slug}/history")
-    check(page, "history")
+    page.get_by_role("link", name="Next item").click()
+    page.go_back()
+    page.goto(f"{page.url}/amend")
+    check(page, "correcting")
+
+
+@pytest.mark.usefixtures("looks")
+def test_the_labelers_own_pages(browse_as: BrowseAs, labeler: Person, project: Project) -> None:
+    page = browse_as(labeler)
+    for address in ("desk", "history", "own", "prompts/write", "guidelines", "self-assessment"):
+        page.goto(f"/p/{project.slug}/{address}")
+        expect(page.locator("h1")).to_have_count(1)
+        check(page, address)
+    for address in ("/me", "/me/preferences", "/projects"):
+        page.goto(address)
+        check(page, address)
+
+
+@pytest.mark.usefixtures("looks")
+def test_guidelines_to_accept_and_covered_content(desk: Desk, project: Project) -> None:
+    open_items(project)
+    with writing() as session:
+        session.get_one(Project, project.id).settings = {"must_accept_guidelines": True}
+        session.execute(update(Prompt).values(flags=["violent", "self_harm"]))
+    page = desk(waits_for="#main form")
+    check(page, "guidelines to accept")
+    page.get_by_role("button", name="I have read them").click()
+    page.wait_for_selector("#tiers .tier")
+    check(page, "covered")
 
 
 @pytest.mark.usefixtures("looks")

@@ -13,6 +13,7 @@ from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.labeling.models import Assignment, AssignmentState, Completion, Ranking, Rating
 from app.projects.models import Project
+from app.projects.service import publish_rating_schema
 from tests.browser.ranking_desk import BrowseAs, Desk, by_text, open_items, seen, stored_ranks, submitted
 from tests.factories import make_person
 
@@ -70,6 +71,19 @@ def test_buttons_alone(desk: Desk, project: Project) -> None:
         query = select(Completion.text, Rating).join(Rating, Rating.completion_id == Completion.id)
         ratings = {text: (rating.likert, rating.flags) for text, rating in session.execute(query)}
     assert ratings == {texts["A"]: ({"overall": 6}, []), texts["D"]: ({}, ["hallucination"])}
+
+
+def test_flags_have_short_labels_that_are_whole_and_long_ones_for_who_asks(desk: Desk, project: Project) -> None:
+    flag = {"key": "lost", "label": "Loses the thread of the story before its end", "short": "Loses the thread"}
+    with writing() as session:
+        publish_rating_schema(session, project, {"flags": [flag, {"key": "dull", "label": "Dull"}]})
+    open_items(project)
+    page = desk()
+    chips = page.locator("#completion-A .flag .chip")
+    expect(chips).to_have_text(["Loses the thread", "Dull"])
+    assert chips.evaluate_all("all => all.every(chip => chip.scrollWidth <= chip.clientWidth)"), "none is cut off"
+    expect(page.locator("#completion-A .flag").first).to_have_attribute("title", flag["label"])
+    expect(page.get_by_label(f"A: {flag['label']}")).to_be_visible()
 
 
 def test_a_click_on_the_rank_that_is_set_takes_it_away(desk: Desk, project: Project) -> None:
