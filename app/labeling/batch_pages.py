@@ -17,6 +17,7 @@ from app.labeling.batch_overview import items_of, overview_of
 from app.labeling.forms import checked, typed_in
 from app.labeling.models import Batch, BatchState, ItemPurpose
 from app.labeling.resolutions import resolve_report
+from app.labeling.said import said_of
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 
@@ -145,6 +146,7 @@ def _item_page(
         status=status,
         sheet=sheet,
         mine=answers.typed_answer(sheet, mine) if mine else None,
+        said=said_of(session, sheet),
         own=own,
         error=error,
         typed=typed or answers.typed_answer(sheet, known),

@@ -165,9 +165,13 @@ def test_a_lead_takes_their_own_ranking_as_the_answer(
         place = session.get_one(ItemCompletion, (assignment.item_id, uuid.UUID(best))).position
     page = f"{address(project, batch)}/items/{assignment.item_id}"
     client = sign_in(admin)
+    assert "1 label<" in client.get(page).text
+    assert f"<td>{admin.name}<br>" in client.get(page).text
     assert "Take your ranking as the answer" in client.get(page).text
     filled = client.get(page + "?own=true").text
     letter = "ABC"[place]
+    others = "ABC".replace(letter, "")
+    assert f"{letter} &gt; {others[0]} = {others[1]}" in filled, "under the letters of this page, not the labeler's"
     assert f'name="rank_{letter}" value="1" checked' in filled
     assert "B is best." in filled
 
@@ -190,6 +194,11 @@ def test_nobody_grades_their_own_demonstration(sign_in: SignIn, admin: Person, p
             assert assignment is not None
             submit(session, author, assignment.id, Submission(text=author.name, submission_key=str(uuid.uuid4())))
     client = sign_in(admin)
+    with reading() as session:
+        asked = session.scalars(select(Item).order_by(Item.position)).first()
+    assert asked is not None
+    page = client.get(f"/p/{project.slug}/labeling/batches/{asked.batch_id}/items/{asked.id}").text
+    assert authors[0].name in page, "a lead reads what was written"
     batch = made(client.post(f"/p/{project.slug}/labeling/gradings", data={"count": "5"}))
     assert batch.kind == BatchKind.grading
     with writing() as session:
