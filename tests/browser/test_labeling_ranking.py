@@ -153,6 +153,43 @@ def test_touch_on_a_phone(browser: Browser, live_server: str, labeler: Person, p
     assert stored_ranks() == by_text(texts, A=1, E=1, B=2, C=3, D=4)
 
 
+def test_dragging_by_finger(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
+    open_items(project, completions=2)
+    with writing() as session:
+        token = accounts.start_session(session, labeler)
+    context = browser.new_context(
+        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
+    )
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    page = context.new_page()
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"/p/{project.slug}/desk")
+    texts = seen(page)
+    finger = context.new_cdp_session(page)
+
+    def touch(kind: str, x: float = 0, y: float = 0) -> None:
+        points = [] if kind == "touchEnd" else [{"x": x, "y": y}]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    for letter, rank, words in (("A", 2, "A; left: B"), ("B", 1, "B > A")):
+        start = page.locator(f".order button.letter[data-letter={letter}]").bounding_box()
+        end = page.locator(f".tier-letters[data-rank='{rank}']").bounding_box()
+        assert start
+        assert end
+        x, y = start["x"] + start["width"] / 2, start["y"] + start["height"] / 2
+        to_x, to_y = end["x"] + end["width"] - 6, end["y"] + end["height"] / 2
+        touch("touchStart", x, y)
+        for step in range(1, 11):
+            touch("touchMove", x + (to_x - x) * step / 10, y + (to_y - y) * step / 10)
+        touch("touchMove", to_x + 2, to_y)
+        touch("touchEnd")
+        expect(page.locator("#order-words")).to_have_text(words)
+    page.get_by_role("button", name="Submit").tap()
+    submitted(page)
+    context.close()
+    assert stored_ranks() == by_text(texts, B=1, A=2)
+
+
 def test_rating_by_shift_and_digit(desk: Desk, project: Project) -> None:
     open_items(project)
     page = desk()

@@ -91,3 +91,17 @@ def test_a_text_that_stands_alone_has_no_second_step(desk: Desk, project: Projec
     page.reload()
     expect(page.locator("#submit")).to_be_enabled()
     assert in_sight(page) == ["A"]
+
+
+def test_one_alone_is_read_whole_and_all_together_fold_again(desk: Desk, project: Project) -> None:
+    open_items(project, texts=["Then the dog went on. " * 300] * 3)
+    page = desk()
+    page.set_viewport_size({"width": 380, "height": 760})
+    heights = page.locator("article.completion .text:visible")
+    page.keyboard.press("t")
+    for _ in "ABC":
+        assert heights.evaluate("text => text.clientHeight === text.scrollHeight && text.clientHeight > 400")
+        expect(page.locator(".show-all:visible")).to_have_count(0)
+        page.keyboard.press("j")
+    expect(page.locator(".show-all:visible")).to_have_count(3)
+    assert heights.evaluate_all("all => all.map(text => text.clientHeight)") == [340] * 3

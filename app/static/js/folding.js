@@ -11,7 +11,8 @@ export class Folding {
     all.setAttribute("aria-pressed", preference("open"));
     all.addEventListener("click", () => this.openAll(all.getAttribute("aria-pressed") !== "true"));
     const measure = () => this.measure();
-    new ResizeObserver(measure).observe(texts[0].parentElement);
+    const observer = new ResizeObserver(measure);
+    for (const text of texts) observer.observe(text.parentElement); // widths change, and completions come and go in steps
     document.getElementById("raw-view").addEventListener("change", measure);
     this.measure();
   }
