@@ -17,7 +17,7 @@ from app.quality.agreement import Judged
 from app.quality.intervals import Figure, middle
 
 RESAMPLES = 500
-Unit = tuple[Hashable, Sequence[float]]  # the item it belongs to, and the values it was given
+Unit = tuple[uuid.UUID, Sequence[float]]  # the item it belongs to, and the values it was given
 Numbers = npt.NDArray[np.float64]
 
 

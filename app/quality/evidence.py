@@ -26,7 +26,7 @@ from app.labeling.models import (
 from app.projects.models import Project
 from app.prompts.models import Prompt, UseCase
 from app.quality.agreement import Judged, Meeting, meetings
-from app.quality.alpha import Unit
+from app.quality.alpha import Unit, units_of
 from app.quality.exclusions import is_covered, standing_exclusions
 from app.quality.gold import GoldAnswer, gold_ranks
 
@@ -50,6 +50,7 @@ class Facet:
 class Evidence:
     judged: list[Judged]  # the oldest first
     meetings: list[Meeting]
+    units: list[Unit]  # for alpha, without what was excluded
     facets: dict[uuid.UUID, Facet]
     is_capped: bool  # there are older items, which were not looked at
 
@@ -66,7 +67,8 @@ def load_evidence(
     found = session.scalars(_shared_items(project, person).limit(most + 1)).all()
     facets = _facets(session, found[:most])
     judged = _judged(session, project, list(facets))
-    return Evidence(judged, list(meetings(judged)), facets, is_capped=len(found) > most)
+    units = units_of(each for each in judged if not each.is_excluded)
+    return Evidence(judged, list(meetings(judged)), units, facets, is_capped=len(found) > most)
 
 
 def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID]:

@@ -167,28 +167,26 @@ def _by_person(gold: Iterable[GoldAnswer]) -> dict[uuid.UUID, list[GoldAnswer]]:
 
 def count_work(session: Session, project: Project) -> dict[uuid.UUID, Counts]:
     """By person, in one query; a lead's decisions are none of the work that is counted."""
-    is_written = Batch.kind == BatchKind.demonstration
-    is_submitted = Assignment.state == AssignmentState.submitted
+    kinds = dict(session.execute(select(Batch.id, Batch.kind).where(Batch.project_id == project.id)).all())
     query = (
         select(
+            Item.batch_id,
             Assignment.person_id,
-            func.count(case((is_submitted & ~is_written, 1))),
-            func.count(case((is_submitted & is_written, 1))),
+            func.count(case((Assignment.state == AssignmentState.submitted, 1))),
             func.count(case((Assignment.state == AssignmentState.skipped, 1))),
         )
-        .join(Item, Item.id == Assignment.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id)
+        .join(Assignment, Assignment.item_id == Item.id)
+        .where(Item.batch_id.in_(list(kinds)))
         .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
-        .group_by(Assignment.person_id)
+        .group_by(Item.batch_id, Assignment.person_id)
     )
-    decided = _decisions(session, project)
-    found = {}
-    for person_id, rankings, demonstrations, skipped in session.execute(query):
-        rankings -= decided[person_id]
-        if rankings or demonstrations or skipped:
-            found[person_id] = Counts(rankings, demonstrations, skipped)
-    return found
+    sums: dict[uuid.UUID, Counter[str]] = defaultdict(Counter)
+    for batch_id, person_id, submitted, skipped in session.execute(query):
+        kind = "demonstrations" if kinds[batch_id] == BatchKind.demonstration else "rankings"
+        sums[person_id] += Counter({kind: submitted, "skipped": skipped})
+    for person_id, number in _decisions(session, project).items():
+        sums[person_id]["rankings"] -= number
+    return {person_id: Counts(**each) for person_id, each in sums.items() if each.total()}
 
 
 def _decisions(session: Session, project: Project) -> Counter[uuid.UUID]:

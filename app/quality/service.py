@@ -13,8 +13,8 @@ from app.accounts.models import Person
 from app.labeling.models import Batch, BatchKind
 from app.labeling.progress import BatchProgress, batches_of, progress_of
 from app.projects.models import Guidelines, Project
-from app.quality.agreement import agreement, mean_tau
-from app.quality.alpha import ordinal_alpha, units_of
+from app.quality.agreement import Meeting, agreement, mean_tau
+from app.quality.alpha import Unit, ordinal_alpha
 from app.quality.evidence import MOST_ITEMS, Evidence, load_evidence, load_gold, load_ratings
 from app.quality.gold import GoldAnswer, gold_accuracy
 from app.quality.intervals import Figure
@@ -91,7 +91,7 @@ def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITE
     use_cases = _by(counting, lambda item: evidence.facets[item].use_case.value.replace("_", " "))
     scales = {scale: ordinal_alpha(units) for scale, units in load_ratings(session, project, evidence).items()}
     return LabelingFigures(
-        whole=_measure(counting),
+        whole=_measure(counting.units, counting.meetings),
         gold=gold_accuracy(gold),
         ratings=[(scale.replace("_", " "), figure) for scale, figure in sorted(scales.items()) if figure],
         batches=_batches(session, project, evidence),
@@ -123,25 +123,25 @@ def _counting(evidence: Evidence) -> Evidence:
     return replace(
         evidence,
         facets=facets,
-        judged=[each for each in evidence.judged if each.item_id in facets and not each.is_excluded],
+        units=[unit for unit in evidence.units if unit[0] in facets],
         meetings=[each for each in evidence.meetings if each.item_id in facets and not each.is_excluded],
     )
 
 
-def _measure(evidence: Evidence) -> Agreements:
-    units = units_of(each for each in evidence.judged if not each.is_excluded)
-    found = [each for each in evidence.meetings if not each.is_excluded]
+def _measure(units: Sequence[Unit], found: Sequence[Meeting]) -> Agreements:
     return Agreements(agreement(found), ordinal_alpha(units), mean_tau(found))
 
 
 def _by(evidence: Evidence, key: Callable[[uuid.UUID], Key]) -> dict[Key, Agreements]:
     """Agreement within each group of items."""
-    groups: dict[Key, Evidence] = defaultdict(lambda: replace(evidence, judged=[], meetings=[]))
-    for judged in evidence.judged:
-        groups[key(judged.item_id)].judged.append(judged)
+    units: dict[Key, list[Unit]] = defaultdict(list)
+    for unit in evidence.units:
+        units[key(unit[0])].append(unit)
+    found: dict[Key, list[Meeting]] = defaultdict(list)
     for meeting in evidence.meetings:
-        groups[key(meeting.item_id)].meetings.append(meeting)
-    return {name: _measure(group) for name, group in groups.items()}
+        if not meeting.is_excluded:
+            found[key(meeting.item_id)].append(meeting)
+    return {name: _measure(theirs, found[name]) for name, theirs in units.items()}
 
 
 def _batches(session: Session, project: Project, evidence: Evidence) -> list[BatchFigures]:

@@ -9,6 +9,7 @@ from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.labeling.models import Item, Ranking
 from app.projects.models import Project
+from app.prompts.models import Prompt
 from app.registry.models import Model
 from tests.app.quality.rows import make_batch, make_item, rank
 from tests.conftest import SignIn
@@ -113,6 +114,18 @@ def test_who_ranked_it_sees_why_someone_else_must_decide(
     page = sign_in(researcher).get(f"{queue(project)}/{item.id}").text
     assert "You are one of the labelers who disagree." in page
     assert "Store the decision" not in page
+
+
+def test_marked_content_is_covered_for_leads_too(
+    sign_in: SignIn, researcher: Person, project: Project, item: Item
+) -> None:
+    client, page = sign_in(researcher), f"{queue(project)}/{item.id}"
+    assert "content-warning" not in client.get(page).text
+    with writing() as session:
+        session.get_one(Prompt, item.prompt_id).flags = ["violence"]
+    shown = client.get(page).text
+    assert "<b>Violence</b> content" in shown
+    assert 'id="content-shown" class="visually-hidden">' in shown
 
 
 def test_empty_queues_and_unknown_items_say_so(sign_in: SignIn, admin: Person, project: Project) -> None:
