@@ -164,8 +164,11 @@ class Feedback:
 
 def feedback_for(session: Session, assignment: Assignment) -> Feedback | None:
     """The known answer of a training item that its labeler has submitted; none for any other item."""
-    item = session.get_one(Item, assignment.item_id)
-    if assignment.state != AssignmentState.submitted or item.purpose != ItemPurpose.training or not item.gold:
+    if assignment.state != AssignmentState.submitted:
+        return None
+    teaching = (Item.id == assignment.item_id, Item.purpose == ItemPurpose.training)
+    item = session.scalar(select(Item).where(*teaching))
+    if item is None or not item.gold:
         return None
     letters = {str(completion_id): letter for letter, completion_id in letters_of(assignment).items()}
     ours = {letters[each]: rank for each, rank in item.gold.get("ranks", {}).items() if each in letters}
