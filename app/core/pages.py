@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from app.core.assets import asset
+from app.core.assets import asset, modules
 from app.core.clock import now
 from app.core.foreign_text import lower_headings, shown
 
@@ -90,7 +90,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(asset=asset)
+    environment.globals.update(asset=asset, modules=modules)
     environment.filters.update(markdown=markdown, shown=shown, ago=ago, duration=duration, thousands=thousands)
     return environment
 
