@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO, cast
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
-STEADY_AFTER = 30.0  # seconds of running after which an earlier death no longer counts
+STEADY_AFTER = 10.0  # seconds of running after which an earlier death no longer counts
 TICK = 0.1
 _PR_SET_PDEATHSIG = 1
 

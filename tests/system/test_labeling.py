@@ -17,7 +17,7 @@ from tests.system.world import World
 pytestmark = pytest.mark.train
 
 LABELERS = 6
-OVERLAP = 3  # labelers for each of the 24 items
+OVERLAP = 6  # labelers for each of the 24 items
 ORDINARY = ("web", "redis", "web", "worker", "web")
 
 

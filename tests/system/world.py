@@ -35,7 +35,7 @@ SETTINGS: dict[str, dict[str, object]] = {
        "max_completion_tokens": 24, "checkpoint_every": 4, "evaluate_every": 10, "evaluation_prompts": 4},
     "sampling": LENGTHS
     | {"batch_size": 4, "prompts": 24, "completions_per_prompt": 4, "max_completion_tokens": 100,
-       "batch_kind": "evaluation", "overlap": 3, "group": "everyone"},
+       "batch_kind": "evaluation", "overlap": 6, "group": "everyone"},
 }  # fmt: skip
 KILLED_AT = {"sft": 50, "reward_model": 50, "ppo": 7, "sampling": 2}
 """A step in the middle, some way behind a checkpoint."""
