@@ -2,9 +2,10 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -32,7 +33,9 @@ from app.quality.gold import GoldAnswer, gold_ranks
 
 # Beyond these, more would take the page longer and move no figure: 2,000 items give agreement to about a point.
 MOST_ITEMS = 2000
+MOST_MEETINGS = 100_000  # forty labelers on one calibration item meet 780 times
 MOST_GOLD = 2000
+MOST_ANSWERS = 20_000
 AT_ONCE = 10_000
 
 
@@ -64,19 +67,32 @@ def load_evidence(
 ) -> Evidence:
     """Every labeler's current ranks on the project's newest items with two judgments or more (of one person: on those
     that this person ranked). A lead's decisions are no labeler's judgment."""
-    found = session.scalars(_shared_items(project, person).limit(most + 1)).all()
-    facets = _facets(session, found[:most])
+    found = session.execute(_shared_items(project, person).limit(most + 1)).all()
+    chosen = list(_within(found[:most]))
+    facets = _facets(session, chosen)
     judged = _judged(session, project, list(facets))
     units = units_of(each for each in judged if not each.is_excluded)
-    return Evidence(judged, list(meetings(judged)), units, facets, is_capped=len(found) > most)
+    return Evidence(judged, list(meetings(judged)), units, facets, is_capped=len(found) > len(chosen))
 
 
-def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID]:
+def _within(items: Iterable[Sequence[Any]]) -> Iterator[uuid.UUID]:
+    """The first of (item, judgments got), as long as their labelers don't meet too often to be counted."""
+    met = 0
+    for item_id, got in items:
+        pairs = got * (got - 1) // 2
+        if met and met + pairs > MOST_MEETINGS:
+            return
+        met += pairs
+        yield item_id
+
+
+def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID, int]:
+    """Screening is left out: candidates are many, may never label, and are measured where they are admitted."""
     query = (
-        select(Item.id)
+        select(Item.id, Item.got)
         .join(Batch, Batch.id == Item.batch_id)
         .where(Batch.project_id == project.id, Item.got > 1)
-        .where(Batch.kind.not_in([BatchKind.demonstration, BatchKind.grading]))
+        .where(Batch.kind.in_([BatchKind.ranking, BatchKind.evaluation]))
         .order_by(Item.created_at.desc(), Item.id)
     )
     if person is None:
@@ -132,7 +148,7 @@ def load_gold(session: Session, project: Project, *, person: Person | None = Non
     )
     if person is not None:
         query = query.where(Ranking.person_id == person.id)
-    answered = session.execute(query.order_by(Ranking.created_at, Ranking.id)).all()
+    answered = session.execute(query.order_by(Ranking.created_at.desc(), Ranking.id).limit(MOST_ANSWERS)).all()
     ranks = _ranks_of(session, [each.id for each in answered])
     found = []
     for ranking_id, item_id, person_id, made in answered:

@@ -3,14 +3,14 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
-from app.labeling.models import Batch, BatchKind
+from app.labeling.models import Batch
 from app.labeling.progress import BatchProgress, batches_of, progress_of
 from app.projects.models import Guidelines, Project
 from app.quality.agreement import Meeting, agreement, mean_tau
@@ -78,20 +78,19 @@ class OwnFigures:
 
 def team_figures(session: Session, project: Project) -> TeamFigures:
     evidence = load_evidence(session, project)
-    counting = _counting(evidence)
-    return TeamFigures(labelers_of(session, project, evidence), agreement(counting.meetings))
+    counting = [each for each in evidence.meetings if not each.is_excluded]
+    return TeamFigures(labelers_of(session, project, evidence), agreement(counting))
 
 
 def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITEMS) -> LabelingFigures:
     evidence = load_evidence(session, project, most=most)
     gold = load_gold(session, project)
-    counting = _counting(evidence)
-    week_of = {each.item_id: str(each.week) for each in counting.judged}  # of the item's last ranking
-    weeks = _by(counting, week_of.get)
-    use_cases = _by(counting, lambda item: evidence.facets[item].use_case.value.replace("_", " "))
+    week_of = {each.item_id: str(each.week) for each in evidence.judged}  # of the item's last ranking
+    weeks = _by(evidence, week_of.get)
+    use_cases = _by(evidence, lambda item: evidence.facets[item].use_case.value.replace("_", " "))
     scales = {scale: ordinal_alpha(units) for scale, units in load_ratings(session, project, evidence).items()}
     return LabelingFigures(
-        whole=_measure(counting.units, counting.meetings),
+        whole=_by(evidence, lambda _: "").get("", NOTHING),
         gold=gold_accuracy(gold),
         ratings=[(scale.replace("_", " "), figure) for scale, figure in sorted(scales.items()) if figure],
         batches=_batches(session, project, evidence),
@@ -115,17 +114,6 @@ def own_agreement(evidence: Evidence, person_id: uuid.UUID) -> Figure | None:
 
 def own_gold(answers: Sequence[GoldAnswer], person: Person) -> Figure | None:
     return gold_accuracy(each for each in answers if each.person_id == person.id)
-
-
-def _counting(evidence: Evidence) -> Evidence:
-    """Without screening, whose candidates may never label, and without what was excluded."""
-    facets = {item: facet for item, facet in evidence.facets.items() if facet.kind != BatchKind.screening}
-    return replace(
-        evidence,
-        facets=facets,
-        units=[unit for unit in evidence.units if unit[0] in facets],
-        meetings=[each for each in evidence.meetings if each.item_id in facets and not each.is_excluded],
-    )
 
 
 def _measure(units: Sequence[Unit], found: Sequence[Meeting]) -> Agreements:

@@ -9,6 +9,7 @@ from app.accounts.models import Person, Role
 from app.labeling.models import BatchKind, Item, ItemPurpose
 from app.projects.models import Project
 from app.prompts.models import UseCase
+from app.quality import evidence
 from app.quality.exclusions import exclude
 from app.quality.labelers import LabelerFigures
 from app.quality.service import labeling_figures, own_figures, team_figures
@@ -137,7 +138,7 @@ def test_excluded_work_and_screening_are_not_in_the_projects_agreement(
     assert (figures.whole.pairwise.value, figures.whole.pairwise.n) == (1.0, 3)
     assert figures.whole.pairwise == team_figures(session, project).agreement
     found = {each.batch.kind: each.agreements.pairwise for each in figures.batches}
-    assert found[BatchKind.screening].value == 0.0  # type: ignore[union-attr]
+    assert found == {BatchKind.ranking: figures.whole.pairwise, BatchKind.screening: None}
     assert [(each.person.id, each.is_excluded) for each in figures.labelers if each.is_excluded] == [(ines.id, True)]
 
 
@@ -156,6 +157,22 @@ def test_groups_of_items_are_measured_apart(session: Session, project: Project, 
     assert found.whole.alpha is not None
     assert not found.is_capped
     assert labeling_figures(session, project, most=1).is_capped
+
+
+def test_items_that_everyone_ranks_do_not_fill_the_memory(
+    session: Session, project: Project, people: tuple[Person, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MOST_MEETINGS", 5)
+    made = items(session, project, 3)
+    for item in made:
+        for person in people:
+            rank(session, item, person, [1, 2, 3])
+    found = evidence.load_evidence(session, project)
+    assert (len(found.facets), len(found.meetings), found.is_capped) == (1, 3, True)
+    monkeypatch.setattr(evidence, "MOST_MEETINGS", 1)
+    assert len(evidence.load_evidence(session, project).meetings) == 3
+    monkeypatch.setattr(evidence, "MOST_MEETINGS", 9)
+    assert not evidence.load_evidence(session, project).is_capped
 
 
 def test_only_the_newest_work_is_looked_at(session: Session, project: Project, people: tuple[Person, ...]) -> None:
