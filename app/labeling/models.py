@@ -137,6 +137,7 @@ class Assignment(Identified, Base):
     __table_args__ = (
         UniqueConstraint("item_id", "person_id"),  # no labeler gets an item twice
         Index(None, "person_id", "state", "lease_until"),
+        Index(None, "person_id", "created_at"),
         Index(None, "person_id", "submitted_at"),
         Index(None, "state", "lease_until"),
         CheckConstraint("state != 'submitted' OR labeler_group IS NOT NULL", name="submitted_with_group"),

@@ -740,6 +740,9 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("assignment", schema=None) as batch_op:
         batch_op.create_index(
+            batch_op.f("ix_assignment_person_id_created_at"), ["person_id", "created_at"], unique=False
+        )
+        batch_op.create_index(
             batch_op.f("ix_assignment_person_id_state_lease_until"),
             ["person_id", "state", "lease_until"],
             unique=False,
