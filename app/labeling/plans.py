@@ -148,22 +148,24 @@ def count_labelers_for(session: Session, batch: Batch) -> int:
 
 
 def follow_labelers(session: Session) -> int:
-    """Keep what is wanted of everyone at the number of labelers there are now: people come and go while a batch is
-    open. Never below the places that are taken. Returns how many items changed."""
+    """Keep what is wanted of everyone at the labelers there are now: people come and go while a batch is open.
+    Returns how many items changed."""
     has_such = exists().where(Item.batch_id == Batch.id, for_everyone)
     query = select(Batch).where(Batch.state == BatchState.open, or_(Batch.kind == BatchKind.screening, has_such))
     return sum(_follow(session, batch) for batch in session.scalars(query.order_by(Batch.id)).all())
 
 
 def _follow(session: Session, batch: Batch) -> int:
-    skipped = (
+    # A place that is taken stays, whoever took it; whoever is here and neither has it nor had it needs one more.
+    had = (
         select(func.count())
-        .where(Assignment.item_id == Item.id, Assignment.state == AssignmentState.skipped)
+        .select_from(Assignment)
+        .join(Person, Person.id == Assignment.person_id)
+        .where(Assignment.item_id == Item.id, Assignment.state != AssignmentState.expired, _may_get(batch))
         .scalar_subquery()
     )
-    everyone = count_labelers_for(session, batch) - skipped  # who skipped it never gets it again
-    least = case((Item.taken > batch.overlap, Item.taken), else_=batch.overlap)
-    needed = case((everyone > least, everyone), else_=least)
+    everyone = Item.taken + count_labelers_for(session, batch) - had
+    needed = case((everyone > batch.overlap, everyone), else_=batch.overlap)
     others = select(Item.id).where(Item.batch_id == batch.id, Item.wanted != needed)
     if batch.kind != BatchKind.screening:
         others = others.where(for_everyone)

@@ -1,5 +1,7 @@
 """What every labeler is to get follows who is there; known answers lie where nobody can guess them."""
 
+import uuid
+
 import pytest
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
@@ -9,8 +11,9 @@ from app.labeling import service
 from app.labeling.leases import lease_next
 from app.labeling.models import Batch, BatchKind, Item, ItemPurpose
 from app.labeling.plans import answered_items, count_labelers_for, follow_labelers, for_everyone
-from app.labeling.schemas import Skip
-from app.labeling.submissions import skip
+from app.labeling.progress import progress
+from app.labeling.schemas import Skip, Submission
+from app.labeling.submissions import skip, submit
 from app.projects.models import Project
 from app.prompts.models import Prompt
 from tests.app.labeling.rows import make_ranking_batch
@@ -55,6 +58,48 @@ def test_who_skips_a_calibration_item_is_not_waited_for(session: Session, projec
     skip(session, people[0], assignment.id, Skip(reason="I do not know."))
     follow_labelers(session)
     assert wanted(session, batch) == [1, 2]
+
+
+def test_who_left_takes_no_place_from_who_stays(session: Session, project: Project) -> None:
+    """Neither by a label that was made before leaving, nor by a skip, nor by a lease that ran out."""
+    batch = calibrated(session, project, items=3)
+    gone, lin, mira = (make_person(session, project=project) for _ in range(3))
+    follow_labelers(session)
+    done, skipped = lease_next(session, gone, project), None
+    assert done is not None
+    ranks = dict.fromkeys("ABCD", 1)
+    submit(session, gone, done.id, Submission(ranks=ranks, submission_key="a-key-of-its-own"))
+    skipped = lease_next(session, gone, project)
+    assert skipped is not None
+    skip(session, gone, skipped.id, Skip(reason="I do not know."))
+    gone.state = PersonState.paused
+    session.flush()
+    follow_labelers(session)
+    assert wanted(session, batch) == [3, 2, 2]
+    for person in (lin, mira):
+        for _ in range(3):
+            assignment = lease_next(session, person, project)
+            assert assignment is not None
+            submit(session, person, assignment.id, Submission(ranks=ranks, submission_key=str(uuid.uuid4())))
+    follow_labelers(session)
+    assert progress(session, batch).left == 0
+
+
+def test_a_later_candidate_gets_the_whole_screening(session: Session, project: Project) -> None:
+    batch = make_ranking_batch(session, project, kind=BatchKind.screening, items=2)
+    for number in range(3):
+        person = make_person(session, project=project)
+        person.state = PersonState.screening
+        session.flush()
+        follow_labelers(session)
+        for _ in range(2):
+            assignment = lease_next(session, person, project)
+            assert assignment is not None, f"candidate {number} found nothing"
+            sent = Submission(ranks=dict.fromkeys("ABCD", 1), submission_key=str(uuid.uuid4()))
+            submit(session, person, assignment.id, sent)
+        person.state = PersonState.active  # decided
+        session.flush()
+    assert wanted(session, batch) == [3, 3]
 
 
 def test_places_that_are_taken_stay_wanted(session: Session, project: Project) -> None:
