@@ -67,6 +67,16 @@ def test_the_whole_snapshot_comes_byte_for_byte(
     assert "&lt;b&gt;The end." in client.get(page).text
 
 
+def test_a_dataset_can_be_frozen_as_labelers_ranked(
+    sign_in: SignIn, researcher: Person, project: Project, labels: None
+) -> None:
+    client = sign_in(researcher)
+    form = {"kind": "comparisons", "include_simulated": "true", "without_adjudications": "true"}
+    answer = client.post(f"/p/{project.slug}/datasets", data=form)
+    assert "as labelers ranked, also where a lead decided" in client.get(answer.headers["location"]).text
+    assert "as labelers ranked" not in client.get(freeze(client, project, "demonstrations")).text
+
+
 def test_freezing_again_leads_to_the_same_snapshot(
     sign_in: SignIn, researcher: Person, project: Project, labels: None
 ) -> None:
