@@ -30,6 +30,6 @@ def labeling_page(request: Request, session: ReadSession, _: Researcher, project
 @router.get("/p/{slug}/labeling/labelers.csv")
 def labelers_table(session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
     """The table of labelers, for spreadsheets."""
-    content = labelers_csv(service.labeling_figures(session, project).labelers)
+    content = labelers_csv(service.labelers_figures(session, project))
     name = f'attachment; filename="{project.slug}.labelers.csv"'
     return Response(content, media_type="text/csv; charset=utf-8", headers={"Content-Disposition": name})

@@ -82,6 +82,12 @@ def team_figures(session: Session, project: Project) -> TeamFigures:
     return TeamFigures(labelers_of(session, project, evidence), agreement(counting))
 
 
+def labelers_figures(session: Session, project: Project) -> list[LabelerFigures]:
+    """The labeling page's table of labelers, alone."""
+    evidence, gold = load_evidence(session, project), load_gold(session, project)
+    return labelers_of(session, project, evidence, gold=gold, with_flags=True)
+
+
 def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITEMS) -> LabelingFigures:
     evidence = load_evidence(session, project, most=most)
     gold = load_gold(session, project)
