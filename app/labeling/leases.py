@@ -43,6 +43,9 @@ from app.projects.models import Project
 MOST_COUNTED = 100
 _shuffler = random.SystemRandom()
 
+# The item at hand was taken before the one that waits behind it (`lease_ahead`). Ordered by the column alone, SQLite
+# would look for it through all that the person ever had.
+_AT_HAND_FIRST = (func.coalesce(Assignment.created_at, Assignment.lease_until), Assignment.id)
 BATCH_ORDER = (Batch.priority.desc(), Batch.created_at, Batch.id)
 _LOCK_PERSON = select(Person.id).where(Person.id == PERSON).with_for_update(key_share=True)
 _has_free_place = exists().where(Item.batch_id == Batch.id, Item.taken < Item.wanted)
@@ -70,7 +73,7 @@ def lease_ahead(session: Session, person: Person, project: Project) -> Assignmen
         .join(Batch, Batch.id == Item.batch_id)
         .where(Assignment.person_id == person.id, Assignment.state == AssignmentState.leased)
         .where(Batch.project_id == project.id, Batch.state == BatchState.open)
-        .order_by(Assignment.created_at, Assignment.id)
+        .order_by(*_AT_HAND_FIRST)
         .limit(2)
     ).all()
     if len(held) == 1:
@@ -134,8 +137,7 @@ def _latest(state: AssignmentState) -> Select[Any]:
     if state == AssignmentState.expired:
         lost = query.where(Item.taken < Item.wanted)
         return lost.order_by(Assignment.lease_until.desc(), Assignment.id).limit(1)
-    # The item at hand was taken before the one that waits behind it (`lease_ahead`).
-    return query.order_by(Assignment.created_at, Assignment.id).limit(1)
+    return query.order_by(*_AT_HAND_FIRST).limit(1)
 
 
 _LOOK = select(
