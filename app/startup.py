@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -66,7 +67,8 @@ def children(settings: Settings, listener: socket.socket) -> list[Child]:
         is_ready=lambda: is_touchstone(settings.host, settings.port),
         pass_fds=(descriptor,),
     )
-    found = [web, Child("scheduler", scheduler_command(), environment)]
+    more = [replace(web, name=f"web-{number}") for number in range(2, settings.web_processes + 1)]
+    found = [web, *more, Child("scheduler", scheduler_command(), environment)]
     if has_trainers():
         found.append(Child("worker", worker_command(), environment, nice=5))
     return found if settings.redis_url else [_redis(settings), *found]

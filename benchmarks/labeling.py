@@ -88,6 +88,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--database", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
     parser.add_argument("--next", nargs="+", choices=["page", "api"], default=["page"], help="how an item is asked for")
     parser.add_argument("--levels", nargs="+", type=int, default=[1, 8, 32], help="labelers at once")
+    parser.add_argument("--processes", type=int, default=1, help="web processes, as TOUCHSTONE_WEB_PROCESSES sets")
     parser.add_argument("--seconds", type=float, default=15, help="of each level, after 2 to warm up")
     parser.add_argument("--fresh", type=int, default=6000, help="items that wait for labelers")
     parser.add_argument("--items", type=int, default=0, help="finished items that are there before")
@@ -102,7 +103,7 @@ def _measure(asked: argparse.Namespace, database: str, url: str, folder: Path) -
     print(f"\n{database}: {world.counts}\n\n{HEADING}", flush=True)
     for way in asked.next:
         for level in asked.levels:
-            with Website(url, folder) as site:
+            with Website(url, folder, processes=asked.processes) as site:
                 done = asyncio.run(_work(site, world, way, labelers=level, seconds=asked.seconds))
             print(done.as_markdown(f"{database}, {way}", look_up(world.engine, done.acknowledged)), flush=True)
     world.engine.dispose()
@@ -155,7 +156,7 @@ async def _label(desk: Desk, done: Round, stop: asyncio.Event) -> None:
 
 def _cpu(site: Website) -> tuple[float, float, float]:
     """Seconds of CPU that the web, the database's server and this load generator have used."""
-    return _seconds(site.process), sum(map(_seconds, site.database_processes())), _seconds(psutil.Process())
+    return sum(map(_seconds, site.processes)), sum(map(_seconds, site.database_processes())), _seconds(psutil.Process())
 
 
 def _seconds(process: psutil.Process) -> float:

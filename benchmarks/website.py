@@ -46,10 +46,10 @@ def postgresql(folder: Path) -> Iterator[str]:
 
 
 class Website:
-    """`with Website(url, folder) as site:` starts the web process as `touchstone up` does, and stops it at the end."""
+    """`with Website(url, folder) as site:` starts the web as `touchstone up` does, and stops it at the end."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, url: str, folder: Path, *, processes: int = 1) -> None:
+        self._folder, self._count = folder, processes
         self._environment = {
             **os.environ,
             "TOUCHSTONE_STATE_DIR": str(folder),
@@ -60,21 +60,23 @@ class Website:
     def __enter__(self) -> "Website":
         with listen("127.0.0.1", 0) as listener:
             port = listener.getsockname()[1]
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.serving", str(listener.fileno())],
-                env=self._environment,
-                pass_fds=(listener.fileno(),),
-            )
+            command = [sys.executable, "-m", "app.serving", str(listener.fileno())]
+            self._started = [
+                subprocess.Popen(command, env=self._environment, pass_fds=(listener.fileno(),))
+                for _ in range(self._count)
+            ]
         self.address = f"http://127.0.0.1:{port}"
-        self.process = psutil.Process(self._process.pid)
+        self.processes = [psutil.Process(each.pid) for each in self._started]
         while not is_touchstone("127.0.0.1", port):
-            assert self._process.poll() is None, "the web process ended while it started"
+            assert all(each.poll() is None for each in self._started), "a web process ended while it started"
             time.sleep(0.1)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait(20)
+        for each in self._started:
+            each.terminate()
+        for each in self._started:
+            each.wait(20)
 
     def database_processes(self) -> list[psutil.Process]:
         """PostgreSQL's server with all that it started; SQLite runs within the web process."""
@@ -85,9 +87,9 @@ class Website:
         return [server, *server.children()]
 
     def peak_mib(self) -> float:
-        """The most memory that the process ever had resident."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+        """The most memory that any web process ever had resident."""
+        found = [Path(f"/proc/{each.pid}/status").read_text() for each in self.processes]
+        return max(int(status.partition("VmHWM:")[2].split()[0]) for status in found) / 1024
 
 
 @dataclass(frozen=True, slots=True)

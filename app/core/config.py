@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     artefacts_url: str | None = Field(None, description="fsspec URL of models and snapshots; a folder by default.")
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on.")
+    web_processes: int = Field(1, ge=1, le=64, description="Web processes that `up` shares the port among.")
     public_url: str | None = Field(None, description="Address people reach it by, when behind a proxy.")
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
     session_days: int = Field(14, ge=1, description="Days until a sign-in must be renewed.")

@@ -1,6 +1,8 @@
 """Engine, sessions and column types for SQLite and PostgreSQL."""
 
+import fcntl
 import math
+import os
 import secrets
 import threading
 import time
@@ -124,16 +126,25 @@ class Turn:
     _line = FairLock()
 
     def __init__(self) -> None:
-        self._is_taken = False
+        self._queue: int | None = None  # the open file that is held while the turn is taken
 
-    def take(self) -> None:
-        if not self._is_taken:
+    def take(self, database: str) -> None:
+        """Wait for the threads of this process, then for the other processes that write to this file: the kernel lets
+        them in as they came, and lets go of the file for one that dies."""
+        if self._queue is None:
             self._line.acquire()
-            self._is_taken = True
+            try:
+                queue = os.open(f"{database}-writers", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(queue, fcntl.LOCK_EX)
+            except BaseException:
+                self._line.release()
+                raise
+            self._queue = queue
 
     def give_back(self) -> None:
-        if self._is_taken:
-            self._is_taken = False
+        if self._queue is not None:
+            os.close(self._queue)
+            self._queue = None
             self._line.release()
 
 
@@ -152,7 +163,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     def _on_begin(connection: Connection) -> None:
         turn: Turn | None = connection.get_execution_options().get("touchstone_turn")
         if turn is not None:
-            turn.take()
+            turn.take(connection.engine.url.database or "")
         connection.exec_driver_sql("BEGIN" if turn is None else "BEGIN IMMEDIATE")
 
 

@@ -100,6 +100,14 @@ def test_a_redis_that_is_given_is_not_started(installation: Settings) -> None:
         assert [child.name for child in children(given, listener)] == own[1:]
 
 
+def test_as_many_web_processes_share_the_port_as_are_asked_for(installation: Settings) -> None:
+    with listen("127.0.0.1", 0) as listener:
+        several = installation.model_copy(update={"web_processes": 3})
+        found = [child for child in children(several, listener) if child.name.startswith("web")]
+        assert [child.name for child in found] == ["web", "web-2", "web-3"]
+        assert {child.pass_fds for child in found} == {(listener.fileno(),)}
+
+
 def test_banner_names_the_address_and_the_link_while_there_is_one(installation: Settings) -> None:
     assert "http://127.0.0.1:8000/welcome/abc" in banner(installation, "/welcome/abc")
     assert "Sign in" not in banner(installation, None)

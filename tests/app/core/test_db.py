@@ -1,5 +1,9 @@
 """Transactions and the line of writers."""
 
+import fcntl
+import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -111,3 +115,41 @@ def test_reading_piece_by_piece_while_reading_on(engine: Engine) -> None:
         for person in session.scalars(select(Person).order_by(Person.id).execution_options(yield_per=10)):
             found.add(session.scalar(select(Person.id).where(Person.name == person.name)))
         assert found == made
+
+
+HOLDS_THE_TURN = """
+import sys
+from sqlalchemy import text
+from app.core.db import make_engine, writing
+with writing(make_engine(sys.argv[1])) as session:
+    session.execute(text("SELECT 1"))
+    print("mine", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_writers_of_several_processes_take_turns(sqlite_url: str) -> None:
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_THE_TURN, sqlite_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout is not None
+    assert other.stdout.readline() == "mine\n"
+    queue = os.open(f"{sqlite_url.removeprefix('sqlite:///')}-writers", os.O_RDWR)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(queue)
+    engine = make_engine(sqlite_url)
+    written = threading.Event()
+
+    def write() -> None:
+        with writing(engine) as session:
+            session.execute(text("SELECT 1"))
+        written.set()
+
+    waiting = threading.Thread(target=write)
+    waiting.start()
+    assert not written.is_set()
+    other.communicate("done\n", timeout=20)
+    waiting.join(20)
+    assert written.is_set()
+    engine.dispose()
