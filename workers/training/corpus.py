@@ -16,7 +16,7 @@ from workers.training.titles import learn_nouns, make_title
 END_OF_TEXT, PAD = "<|endoftext|>", "<|pad|>"
 
 # A prompt stands before its completion as a title before its story, which is how the model meets prompts here: in
-# another form, such as "User: ... Assistant:", so small a model hardly heeds them.
+# another form, such as "User: ... Assistant:", so small a model heeds them less.
 TITLE_TEMPLATE = (
     "{{ bos_token }}"
     "{% for message in messages %}{{ message['content'] }}"
