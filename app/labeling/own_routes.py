@@ -81,14 +81,14 @@ def history_page(
 @router.get("/p/{slug}/assignments/{assignment_id}/amend")
 def amend_page(request: Request, person: SignedIn, project: CurrentProject, assignment_id: uuid.UUID) -> Response:
     with reading() as session:
-        bench = _bench_of(session, person, project, assignment_id)
+        bench = bench_in_project(session, person, project, assignment_id)
         newest = newest_label(session, bench.assignment)
         until = amendable_until(bench.assignment, project, purpose=bench.purpose)
         if newest is None or not can_amend(session, bench.assignment, project):
             raise Conflict("This can't be corrected (any more).", mend="What you had submitted counts as it is stored.")
         typed = stored_as_draft(session, bench.assignment) | how_it_came_about(newest, bench.assignment)
         state = desk_state(session, person, project)
-    return _amend_page(request, bench, typed=typed, amends=str(newest.id), until=until, state=state)
+    return bench_page(request, bench, typed=typed, amends=str(newest.id), until=until, state=state)
 
 
 @router.post("/p/{slug}/assignments/{assignment_id}/amend")
@@ -101,24 +101,30 @@ def amend_form(
             amend(session, person, assignment_id, checked(Amendment, typed))
     except DomainError as error:
         with reading() as session:
-            bench, state = _bench_of(session, person, project, assignment_id), desk_state(session, person, project)
+            bench, state = (
+                bench_in_project(session, person, project, assignment_id),
+                desk_state(session, person, project),
+            )
             until = amendable_until(bench.assignment, project, purpose=bench.purpose)
         amends = typed.get("amends", "")
-        return _amend_page(
+        return bench_page(
             request, bench, status=error.status, typed=typed, amends=amends, until=until, state=state, error=error
         )
     return RedirectResponse(f"/p/{project.slug}/desk?after={assignment_id}", 303)
 
 
-def _bench_of(session: Session, person: Person, project: Project, assignment_id: uuid.UUID) -> Bench:
+def bench_in_project(session: Session, person: Person, project: Project, assignment_id: uuid.UUID) -> Bench:
     bench = open_bench(session, person, assignment_id)
     if bench.project.id != project.id:
         raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
     return bench
 
 
-def _amend_page(request: Request, bench: Bench, *, status: int = 200, **values: Any) -> Response:
-    values = {"error": None, "before": None, "thanks": "", "submission_key": str(uuid.uuid4()), **values}
+def bench_page(request: Request, bench: Bench, *, status: int = 200, **values: Any) -> Response:
+    """The page to work on or to correct. `typed` is what a refused form held or what is stored, else the draft."""
+    values.setdefault("typed", bench.assignment.draft or {})
+    values.setdefault("submission_key", str(uuid.uuid4()))
+    values = {"error": None, "before": None, "thanks": "", "amends": "", "until": None, **values}
     template = "labeling/ranking.html" if bench.is_ranking else "labeling/demonstration.html"
     return render(request, template, status=status, bench=bench, **values)
 
@@ -134,7 +140,7 @@ def report_form(
 ) -> Response:
     sent = checked(Report, {"kind": kind, "reason": reason, "details": details})
     with writing() as session:
-        _bench_of(session, person, project, assignment_id)
+        bench_in_project(session, person, project, assignment_id)
         report(session, person, assignment_id, sent)
     stopped = "stopped" if sent.kind == ReportKind.stop_cord else "told"
     return RedirectResponse(f"/p/{project.slug}/desk?{stopped}=1", 303)

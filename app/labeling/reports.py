@@ -2,7 +2,7 @@
 
 import uuid
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -12,7 +12,6 @@ from app.labeling.bench import own_assignment
 from app.labeling.leases import lock_person
 from app.labeling.models import Batch, BatchState, Item, Report, ReportKind
 from app.labeling.schemas import Report as ReportSent
-from app.projects.models import Project
 
 
 def report(session: Session, person: Person, assignment_id: uuid.UUID, sent: ReportSent) -> Report:
@@ -43,8 +42,3 @@ def report(session: Session, person: Person, assignment_id: uuid.UUID, sent: Rep
         audit.record(session, person, f"report.{sent.kind.value}", subject=batch, **details)
     session.flush()
     return made
-
-
-def count_unresolved(session: Session, project: Project) -> int:
-    query = select(func.count()).select_from(Report)
-    return session.scalar(query.where(Report.project_id == project.id, Report.resolved_at.is_(None))) or 0

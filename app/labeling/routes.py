@@ -1,7 +1,7 @@
 """The labeler's desk, and the bench on which an item is worked on."""
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
@@ -9,11 +9,11 @@ from fastapi.responses import RedirectResponse, Response
 from app.accounts.deps import SignedIn
 from app.core.db import reading, writing
 from app.core.deps import SentForm, WriteSession
-from app.core.errors import DomainError, Invalid, NotFound
+from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.labeling import batch_routes, own_routes, prompt_routes
 from app.labeling.answers import feedback_for
-from app.labeling.bench import Bench, bench_of, open_bench
+from app.labeling.bench import bench_of, open_bench
 from app.labeling.forms import checked, typed_in
 from app.labeling.leases import lease_next
 from app.labeling.models import AssignmentState
@@ -54,35 +54,24 @@ def desk(
         return render(request, "labeling/desk_empty.html", state=state, empty=empty, before=before, thanks=thanks)
     if rules:
         return render(request, "labeling/accept.html", bench=bench, rules=rules)
-    return _bench_page(request, bench, state=state, before=before, thanks=thanks)
-
-
-def _bench_page(request: Request, bench: Bench, *, status: int = 200, **values: Any) -> Response:
-    """The page to work on. `typed` is what a refused form held, else the draft."""
-    values.setdefault("typed", bench.assignment.draft or {})
-    values.setdefault("submission_key", str(uuid.uuid4()))
-    values = {"error": None, "before": None, "thanks": "", "amends": "", "until": None, **values}
-    template = "labeling/ranking.html" if bench.is_ranking else "labeling/demonstration.html"
-    return render(request, template, status=status, bench=bench, **values)
+    return own_routes.bench_page(request, bench, state=state, before=before, thanks=thanks)
 
 
 @router.get("/p/{slug}/assignments/{assignment_id}")
 def assignment_page(request: Request, person: SignedIn, project: CurrentProject, assignment_id: uuid.UUID) -> Response:
     with reading() as session:
-        bench = open_bench(session, person, assignment_id)
+        bench = own_routes.bench_in_project(session, person, project, assignment_id)
         state, stored = (
             desk_state(session, person, project),
             own_routes.receipt_of(session, person, project, assignment_id),
         )
         rules = own_routes.rules_to_accept(session, person, bench)
         feedback = feedback_for(session, bench.assignment)
-    if bench.project.id != project.id:
-        raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
     if stored is not None or bench.assignment.state == AssignmentState.skipped:
         return render(request, "labeling/done.html", bench=bench, stored=stored, state=state, feedback=feedback)
     if rules:
         return render(request, "labeling/accept.html", bench=bench, rules=rules)
-    return _bench_page(request, bench, state=state)
+    return own_routes.bench_page(request, bench, state=state)
 
 
 @router.post("/p/{slug}/assignments/{assignment_id}")
@@ -97,7 +86,7 @@ def submit_form(
         with reading() as session:
             bench, state = open_bench(session, person, assignment_id), desk_state(session, person, project)
         key = typed.get("submission_key") or str(uuid.uuid4())
-        return _bench_page(
+        return own_routes.bench_page(
             request, bench, status=error.status, state=state, typed=typed, error=error, submission_key=key
         )
     return RedirectResponse(f"/p/{project.slug}/desk?after={assignment_id}", 303)
