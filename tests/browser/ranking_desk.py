@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
+from app.accounts import service as accounts
+from app.accounts.deps import COOKIE
 from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.labeling import service
@@ -15,6 +17,17 @@ from tests.factories import make_completion, make_prompt
 BrowseAs = Callable[[Person], Page]
 Desk = Callable[..., Page]
 TEXTS = ["Rex ran.", "Max slept.", "Spot sang.", "Bella swam."]
+
+
+def open_phone(browser: Browser, live_server: str, person: Person) -> Page:
+    """A page on a phone of 380 px on which this person is signed in; its context is closed by the test."""
+    with writing() as session:
+        token = accounts.start_session(session, person)
+    context = browser.new_context(
+        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
+    )
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    return context.new_page()
 
 
 def open_items(

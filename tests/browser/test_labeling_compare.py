@@ -6,14 +6,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select, update
 
-from app.accounts import service as accounts
-from app.accounts.deps import COOKIE
 from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.labeling.models import Assignment, Ranking
 from app.projects.models import Project
 from app.prompts.models import Prompt
-from tests.browser.ranking_desk import Desk, by_text, open_items, seen, stored_ranks, submitted
+from tests.browser.ranking_desk import Desk, by_text, open_items, open_phone, seen, stored_ranks, submitted
 
 # The most questions that merge insertion needs (Knuth, volume 3, section 5.3.1).
 MOST_QUESTIONS = {2: 1, 3: 3, 4: 5, 5: 7, 6: 10, 7: 13, 8: 16, 9: 19}
@@ -131,13 +129,7 @@ def test_answers_by_buttons_and_the_order_can_still_be_changed(desk: Desk, proje
 
 def test_answers_by_touch_on_a_phone(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
     open_items(project, completions=4)
-    with writing() as session:
-        token = accounts.start_session(session, labeler)
-    context = browser.new_context(
-        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
-    )
-    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
-    page = context.new_page()
+    page = open_phone(browser, live_server, labeler)
     page.goto(f"/p/{project.slug}/desk")
     texts = seen(page)
     page.get_by_role("button", name="Compare two by two").tap()
@@ -146,7 +138,7 @@ def test_answers_by_touch_on_a_phone(browser: Browser, live_server: str, labeler
         page.get_by_role("button", name=f"{max(question(page))} is better").tap()
     page.get_by_role("button", name="Submit").tap()
     submitted(page)
-    context.close()
+    page.context.close()
     assert stored_ranks() == by_text(texts, D=1, C=2, B=3, A=4)
 
 

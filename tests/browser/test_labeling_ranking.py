@@ -14,7 +14,7 @@ from app.core.db import reading, writing
 from app.labeling.models import Assignment, AssignmentState, Completion, Ranking, Rating
 from app.projects.models import Project
 from app.projects.service import publish_rating_schema
-from tests.browser.ranking_desk import BrowseAs, Desk, by_text, open_items, seen, stored_ranks, submitted
+from tests.browser.ranking_desk import BrowseAs, Desk, by_text, open_items, open_phone, seen, stored_ranks, submitted
 from tests.factories import make_person
 
 
@@ -134,13 +134,7 @@ def test_dragging_between_tiers(desk: Desk, project: Project) -> None:
 def test_touch_on_a_phone(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
     """At 380 px, by tapping a letter at the foot and then the rank it goes to."""
     open_items(project, completions=5)
-    with writing() as session:
-        token = accounts.start_session(session, labeler)
-    context = browser.new_context(
-        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
-    )
-    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
-    page = context.new_page()
+    page = open_phone(browser, live_server, labeler)
     page.goto(f"/p/{project.slug}/desk")
     texts = seen(page)
     assert page.evaluate("document.documentElement.scrollWidth") == 380
@@ -149,23 +143,17 @@ def test_touch_on_a_phone(browser: Browser, live_server: str, labeler: Person, p
         page.locator(f"#tiers li:nth-child({rank}) .at").tap()
     page.get_by_role("button", name="Submit").tap()
     submitted(page)
-    context.close()
+    page.context.close()
     assert stored_ranks() == by_text(texts, A=1, E=1, B=2, C=3, D=4)
 
 
 def test_dragging_by_finger(browser: Browser, live_server: str, labeler: Person, project: Project) -> None:
     open_items(project, completions=2)
-    with writing() as session:
-        token = accounts.start_session(session, labeler)
-    context = browser.new_context(
-        viewport={"width": 380, "height": 760}, has_touch=True, is_mobile=True, base_url=live_server
-    )
-    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
-    page = context.new_page()
+    page = open_phone(browser, live_server, labeler)
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"/p/{project.slug}/desk")
     texts = seen(page)
-    finger = context.new_cdp_session(page)
+    finger = page.context.new_cdp_session(page)
 
     def touch(kind: str, x: float = 0, y: float = 0) -> None:
         points = [] if kind == "touchEnd" else [{"x": x, "y": y}]
@@ -186,7 +174,7 @@ def test_dragging_by_finger(browser: Browser, live_server: str, labeler: Person,
         expect(page.locator("#order-words")).to_have_text(words)
     page.get_by_role("button", name="Submit").tap()
     submitted(page)
-    context.close()
+    page.context.close()
     assert stored_ranks() == by_text(texts, B=1, A=2)
 
 
