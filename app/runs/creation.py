@@ -17,8 +17,9 @@ from app.registry import service as registry
 from app.registry.models import Model, ModelState
 from app.runs import forms, inputs, service
 from app.runs.code_version import code_version
-from app.runs.configs import PpoConfig, RunConfig, RunKind, defaults_for
+from app.runs.configs import PpoConfig, RunConfig, RunKind
 from app.runs.models import Run, RunInput
+from app.runs.presets import defaults_for
 from app.runs.schemas import NEW, PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
 
 

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig, defaults_for
+from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig
+from app.runs.presets import defaults_for
 
 SIZES = [260_000, 5_000_000, 135_000_000, 1_300_000_000]
 
