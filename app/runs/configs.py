@@ -13,9 +13,12 @@ class RunKind(StrEnum):
     sampling = "sampling"
 
 
-def setting(default: Any, description: str, *, paper: str, **bounds: Any) -> Any:
-    """A field of a config: its default (the paper's where it gives one), its line of help, and what the paper says."""
-    return Field(default=default, description=description, json_schema_extra={"paper": paper}, **bounds)
+def setting(default: Any, description: str, *, paper: str, rec: bool = False, **bounds: Any) -> Any:
+    """A field of a config: its default, its line of help, and what the paper says, with the section in parentheses.
+
+    The default is the paper's for 1.3B where `paper` names a section; else, or with `rec`, it is our recommendation.
+    """
+    return Field(default=default, description=description, json_schema_extra={"paper": paper, "rec": rec}, **bounds)
 
 
 class RunConfig(BaseModel):
@@ -42,13 +45,22 @@ class TrainingConfig(RunConfig):
         8, "Examples in memory at once; smaller needs less memory and changes no result.", paper="REC", ge=1, le=65_536
     )
     lora_rank: int = setting(
-        0, "Rank of low-rank adapters, merged when saved; 0 trains every weight.", paper="every weight", ge=0, le=1024
+        0,
+        "Rank of low-rank adapters, merged when saved; 0 trains every weight.",
+        paper="every weight (App. C)",
+        ge=0,
+        le=1024,
     )
+    adam_beta1: float = setting(0.9, "AdamW's memory of gradients.", paper="0.9 (App. C)", ge=0, lt=1)
+    adam_beta2: float = setting(0.95, "AdamW's memory of squared gradients.", paper="0.95 (App. C)", ge=0, lt=1)
     weight_decay: float = setting(0.0, "AdamW's weight decay.", paper="not given", ge=0, le=1)
     adam_eps: float = setting(1e-8, "AdamW's epsilon.", paper="not given", gt=0, le=1e-2)
     max_grad_norm: float = setting(1.0, "Longest gradient let through; 0 never clips.", paper="not given", ge=0, le=1e6)
     precision: Literal["fp32", "bf16"] = setting(
-        "fp32", "Arithmetic of the forward pass; bf16 takes effect on a GPU only.", paper="fp16, fp32 master (App. C)"
+        "fp32",
+        "Arithmetic of the forward pass; bf16 takes effect on a GPU only.",
+        paper="fp16, fp32 master (App. C)",
+        rec=True,
     )
     checkpoint_every: int = setting(
         50, "Steps between checkpoints, from which a killed run goes on.", paper="REC", ge=1, le=1_000_000
@@ -62,10 +74,13 @@ class TrainingConfig(RunConfig):
 
 
 class SftConfig(TrainingConfig):
-    """Supervised fine-tuning on demonstrations. Learning rate: cosine to 10 % of the peak, no warmup (App. C.1)."""
+    """Supervised fine-tuning on demonstrations. The learning rate falls along a cosine, without warmup (App. C.1)."""
 
-    learning_rate: float = setting(9.65e-6, "Peak learning rate.", paper="9.65e-6 (1.3B, 6B; C.1)", gt=0, le=1)
-    batch_size: int = setting(32, "Demonstrations in one step.", paper="32 (1.3B, 6B; C.1)", ge=1, le=65_536)
+    learning_rate: float = setting(9.65e-6, "Peak learning rate.", paper="9.65e-6, at 175B 5.03e-6 (C.1)", gt=0, le=1)
+    final_learning_rate: float = setting(
+        0.1, "Share of the peak at which the learning rate ends.", paper="0.1 (C.1)", ge=0, le=1
+    )
+    batch_size: int = setting(32, "Demonstrations in one step.", paper="32, at 175B 8 (C.1)", ge=1, le=65_536)
     epochs: int = setting(
         16, "Times through the demonstrations.", paper="16 (C.1); 2 to start PPO (C.3)", ge=1, le=1000
     )
@@ -85,9 +100,12 @@ class SftConfig(TrainingConfig):
 
 
 class RewardModelConfig(TrainingConfig):
-    """Reward model on rankings. Learning rate: cosine to 10 % of the peak (App. C.2)."""
+    """Reward model on rankings. The learning rate falls along a cosine (App. C.2). The paper has one, of 6B."""
 
     learning_rate: float = setting(9e-6, "Peak learning rate.", paper="9e-6 (C.2)", gt=0, le=1)
+    final_learning_rate: float = setting(
+        0.1, "Share of the peak at which the learning rate ends.", paper="0.1 (C.2)", ge=0, le=1
+    )
     batch_size: int = setting(
         64, "Prompts in one step, each with all its pairs.", paper="64 prompts (C.2)", ge=1, le=65_536
     )
@@ -98,16 +116,26 @@ class PpoConfig(TrainingConfig):
     """PPO against the reward model, with plain text in the same gradient when ptx_coefficient is above 0."""
 
     learning_rate: float = setting(
-        5e-6, "Policy's learning rate, constant after warmup.", paper="2.55e-6 to 2.55e-5 tried (E.9)", gt=0, le=1
+        5e-6,
+        "Policy's learning rate, constant after warmup.",
+        paper="2.55e-6 to 2.55e-5 tried, at 175B 2.55e-6 and 3.74e-6; the choice is not given (E.9)",
+        rec=True,
+        gt=0,
+        le=1,
     )
     adam_eps: float = setting(1e-5, "AdamW's epsilon.", paper="not given; 1e-5 in Ziegler's code", gt=0, le=1e-2)
     batch_size: int = setting(512, "Episodes sampled in one iteration.", paper="512 (C.4)", ge=1, le=65_536)
     minibatch_size: int = setting(64, "Episodes in one optimizer step.", paper="64 (C.4)", ge=1, le=65_536)
     episodes: int = setting(256_000, "Episodes in all.", paper="256,000 (C.4)", ge=1, le=100_000_000)
     inner_epochs: int = setting(1, "Times through each iteration's episodes.", paper="1 (C.4)", ge=1, le=100)
-    value_learning_rate: float = setting(9e-6, "Value network's learning rate.", paper="9e-6 (C.4)", gt=0, le=1)
+    value_learning_rate: float = setting(
+        9e-6, "Value network's learning rate.", paper="9e-6, at 175B 5e-6 (C.4)", gt=0, le=1
+    )
     warmup_iterations: int = setting(
-        10, "Iterations in which learning rates rise from a tenth of their peak.", paper="10 (C.4)", ge=0, le=100_000
+        10, "Iterations in which learning rates rise to their peak.", paper="10 (C.4)", ge=0, le=100_000
+    )
+    warmup_start: float = setting(
+        0.1, "Share of the peak at which learning rates start to rise.", paper="0.1 (C.4)", ge=0, le=1
     )
     kl_coefficient: float = setting(
         0.02, "Penalty for moving away from the initial policy.", paper="0.02 (C.4)", ge=0, le=100
@@ -167,7 +195,8 @@ class PpoConfig(TrainingConfig):
     keep: Literal["last", "best"] = setting(
         "last",
         "Which policy is saved: the last, or the best look's, by the watching reward model if any.",
-        paper="last",
+        paper="highest human score (E.9)",
+        rec=True,
     )
 
     @model_validator(mode="after")

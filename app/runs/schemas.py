@@ -20,7 +20,7 @@ class SamplingPlan(SamplingConfig):
         "prompts.",
         paper="both (3.4, 3.6)",
     )
-    overlap: int = setting(1, "Labelers who judge each prompt.", paper="some prompts by several (3.4)", ge=1, le=20)
+    overlap: int = setting(1, "Labelers who judge each prompt.", paper="1 for most (5.3)", ge=1, le=20)
     group: Literal["everyone", "training", "held_out"] = setting(
         "training", "Who judges them. Held-out labelers make no training data.", paper="held-out for evaluation (3.6)"
     )

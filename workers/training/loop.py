@@ -64,9 +64,9 @@ class Outcome:
 OnStep = Callable[[Step], Signal]
 
 
-def cosine_to_tenth(step: int, total: int) -> float:
-    """Factor of the peak learning rate for step 0..total-1: 1 at the first, 0.1 at the end, no warmup (App. C)."""
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * min(step, total) / max(total, 1)))
+def cosine(step: int, total: int, *, end: float) -> float:
+    """Factor of the peak learning rate for step 0..total-1: 1 at the first, `end` after the last; no warmup (C.1)."""
+    return end + (1 - end) / 2 * (1 + math.cos(math.pi * min(step, total) / max(total, 1)))
 
 
 def start(config: RunConfig) -> None:
@@ -78,11 +78,11 @@ def start(config: RunConfig) -> None:
 
 
 def adamw(parameters: Iterable[nn.Parameter], config: TrainingConfig, *, learning_rate: float) -> torch.optim.AdamW:
-    """AdamW over what trains, with the paper's betas (App. C)."""
+    """AdamW over what trains, in one fused kernel."""
     return torch.optim.AdamW(
         [p for p in parameters if p.requires_grad],
         lr=learning_rate,
-        betas=(0.9, 0.95),
+        betas=(config.adam_beta1, config.adam_beta2),
         eps=config.adam_eps,
         weight_decay=config.weight_decay,
         fused=True,

@@ -148,7 +148,7 @@ def iterate(
         return metrics | {"kl_stopped": 1.0}, True
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + iteration)
     orders = [torch.randperm(config.batch_size, generator=generator).tolist() for _ in range(config.inner_epochs)]
-    factor = warmup(iteration, over=config.warmup_iterations)
+    factor = warmup(iteration, over=config.warmup_iterations, start=config.warmup_start)
     metrics |= update(
         trainee, experience, orders, draw_texts(config, data, iteration=iteration), config=config, lr_factor=factor
     )

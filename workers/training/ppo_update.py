@@ -51,9 +51,9 @@ def new_trainee(networks: Networks, *, config: PpoConfig) -> Trainee:
     )
 
 
-def warmup(iteration: int, *, over: int) -> float:
-    """Factor of the learning rates in iteration 0, 1, ...: from 0.1 up to 1 over the first `over` (C.4)."""
-    return min(1.0, 0.1 + 0.9 * iteration / over) if over else 1.0
+def warmup(iteration: int, *, over: int, start: float) -> float:
+    """Factor of the learning rates in iteration 0, 1, ...: from `start` up to 1 over the first `over` (C.4)."""
+    return min(1.0, start + (1.0 - start) * iteration / over) if over else 1.0
 
 
 def update(

@@ -23,7 +23,7 @@ from workers.training.batching import bucketed_batches, encode_completion, encod
 from workers.training.cards import model_card
 from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
 from workers.training.limits import fits
-from workers.training.loop import OnStep, Outcome, Signal, Step, adamw, cosine_to_tenth, start, take_step
+from workers.training.loop import OnStep, Outcome, Signal, Step, adamw, cosine, start, take_step
 from workers.training.models import (
     RewardModel,
     autocast,
@@ -76,7 +76,7 @@ def train(
         order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
         batch = [elements.train[i] for i in order[place]]
         loss, right = accumulate(model, batch, config=config)
-        learning_rate = config.learning_rate * cosine_to_tenth(number - 1, total)
+        learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
         grad_norm = take_step(
             optimizer, learning_rate=learning_rate, max_grad_norm=config.max_grad_norm, loss=loss, step=number
         )

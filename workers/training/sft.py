@@ -44,7 +44,7 @@ from workers.training.loop import (
     Signal,
     Step,
     adamw,
-    cosine_to_tenth,
+    cosine,
     start,
     take_step,
 )
@@ -148,7 +148,7 @@ def train(
         model.train()
         loss = accumulate(model, batch, config=config, share=1 - config.pretraining_mix)
         text_loss = accumulate(model, mixed, config=config, share=config.pretraining_mix) if mixed else 0.0
-        learning_rate = config.learning_rate * cosine_to_tenth(number - 1, total)
+        learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
         grad_norm = take_step(
             optimizer,
             learning_rate=learning_rate,

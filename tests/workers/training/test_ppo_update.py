@@ -297,8 +297,8 @@ def test_other_weights_go_in_and_out_without_a_trace(networks: Networks) -> None
 
 
 def test_learning_rate_warms_up_from_a_tenth_over_ten_iterations() -> None:
-    factors = [warmup(i, over=10) for i in range(12)]
+    factors = [warmup(i, over=10, start=0.1) for i in range(12)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[5] == pytest.approx(0.55)
     assert factors[10] == factors[11] == 1.0
-    assert warmup(0, over=0) == 1.0
+    assert warmup(0, over=0, start=0.1) == 1.0

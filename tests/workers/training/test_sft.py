@@ -16,7 +16,7 @@ from tests.workers.tiny import CONTEXT, ask, demonstrations, save_base, tiny_con
 from workers.training import sft
 from workers.training.checkpoints import complete_checkpoints
 from workers.training.dropout import add_residual_dropout
-from workers.training.loop import CannotTrain, Outcome, Signal, Step, TrainingFailed, cosine_to_tenth
+from workers.training.loop import CannotTrain, Outcome, Signal, Step, TrainingFailed, cosine
 from workers.training.models import load_policy, load_tokenizer, new_reward_model, save_reward_model
 
 pytestmark = pytest.mark.train
@@ -125,7 +125,7 @@ def test_03_padded_equals_packed_in_loss_and_gradient(base: Path, tokenizer: Pre
 
 
 def test_cosine_falls_to_a_tenth_without_warmup() -> None:
-    factors = [cosine_to_tenth(step, 100) for step in range(101)]
+    factors = [cosine(step, 100, end=0.1) for step in range(101)]
     assert factors[0] == 1
     assert factors[50] == pytest.approx(0.55)
     assert factors[100] == pytest.approx(0.1)
