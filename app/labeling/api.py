@@ -33,6 +33,7 @@ from app.labeling.submissions import beat, save_draft, skip, submit
 from app.projects.acceptance import accept, must_accept
 from app.projects.deps import CurrentProject
 from app.projects.models import Guidelines
+from app.projects.pauses import pause_of
 
 router = APIRouter(prefix="/api/v1")
 
@@ -45,10 +46,12 @@ def desk(person: SignedIn, project: CurrentProject) -> DeskRead:
     with reading() as session:
         bench = bench_of(session, assignment) if assignment else None
         remaining = count_left(session, person, project)
+        pause = pause_of(session, project, person) if bench is None else None
         accepts_first = bench is not None and must_accept(session, person, project, bench.guidelines)
     if bench and bench.guidelines and accepts_first:
         return DeskRead(assignment=None, guidelines_to_accept=_rules(bench.guidelines), remaining=remaining)
-    return DeskRead(assignment=_read(bench) if bench else None, remaining=remaining)
+    paused = pause.reason if pause else None
+    return DeskRead(assignment=_read(bench) if bench else None, remaining=remaining, paused=paused)
 
 
 @router.post("/projects/{slug}/guidelines/{guidelines_id}/accept")

@@ -28,6 +28,7 @@ from app.accounts.preferences import Content, preferences_of
 from app.core.clock import now
 from app.labeling.models import Assignment, Batch, BatchKind, BatchState, Completion, Item, ItemCompletion
 from app.projects.models import Project
+from app.projects.pauses import is_paused_in
 from app.projects.settings import settings_of
 from app.prompts.models import Prompt
 
@@ -39,12 +40,14 @@ def _for(
     group: Any = bindparam("group", type_=Batch.group.type),
     is_training: Any = bindparam("is_training", type_=Boolean()),
     is_screened: Any = bindparam("is_screened", type_=Boolean()),
+    person_id: Any = PERSON,
 ) -> ColumnElement[bool]:
     # Unless a batch says so itself, held-out labelers get nothing that models are trained on.
     not_trained_on = Batch.kind.in_([BatchKind.evaluation, BatchKind.screening])
     for_group = or_(Batch.group == group, and_(Batch.group.is_(None), or_(is_training, not_trained_on)))
     for_state = (Batch.kind == BatchKind.screening) == is_screened
-    return and_(Batch.project_id == project_id, Batch.state == BatchState.open, for_group, for_state)
+    is_open = and_(Batch.project_id == project_id, Batch.state == BatchState.open)
+    return and_(is_open, for_group, for_state, ~is_paused_in(project_id, person_id))
 
 
 BATCH_IS_FOR = _for()
@@ -68,7 +71,7 @@ def _midnight() -> datetime:
 def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
     """Open batches of the project that are for this person's group and state."""
     is_screened = literal(person.state == PersonState.screening)
-    return _for(project.id, person.group, literal(person.group == Group.training), is_screened)
+    return _for(project.id, person.group, literal(person.group == Group.training), is_screened, person.id)
 
 
 def item_is_free() -> ColumnElement[bool]:

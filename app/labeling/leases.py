@@ -38,6 +38,7 @@ from app.labeling.models import (
     ItemCompletion,
 )
 from app.projects.models import Project
+from app.projects.pauses import is_paused_in
 
 # Enough to say "much is left" without counting a million rows for every page.
 MOST_COUNTED = 100
@@ -52,9 +53,12 @@ _has_free_place = exists().where(Item.batch_id == Batch.id, Item.taken < Item.wa
 
 
 def lease_next(session: Session, person: Person, project: Project) -> Assignment | None:
-    """The labeler's running lease, else one they lost to time, else a new one; none when nothing is left for them."""
+    """The labeler's running lease, else one they lost to time, else a new one; none when nothing is left for them, or
+    their work here is paused."""
     lock_person(session, person)
     found = _look(session, person, project)
+    if found.is_paused:
+        return None
     running = _go_on(session, person, found.leased)
     if found.is_run_out and release_expired(session):
         found = _look(session, person, project)
@@ -148,6 +152,7 @@ _LOOK = select(
     exists()
     .where(Assignment.state == AssignmentState.leased, Assignment.lease_until < bindparam("now"))
     .label("is_run_out"),
+    is_paused_in(bindparam("project_id"), PERSON).label("is_paused"),
 )
 
 

@@ -23,6 +23,7 @@ from app.labeling.models import (
     ItemPurpose,
 )
 from app.projects.models import Project, ProjectMember
+from app.projects.pauses import is_paused_in
 from app.prompts.models import Prompt
 
 _chooser = random.SystemRandom()  # nobody can tell from its place which item has a known answer
@@ -135,6 +136,7 @@ def _may_get(batch: Batch) -> ColumnElement[bool]:
         Person.role == Role.labeler,
         Person.state == state,
         exists().where(ProjectMember.project_id == batch.project_id, ProjectMember.person_id == Person.id),
+        ~is_paused_in(batch.project_id, Person.id),
     ]
     if batch.group is not None:
         conditions.append(Person.group == batch.group)

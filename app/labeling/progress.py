@@ -14,8 +14,11 @@ from app.labeling.eligibility import batch_is_for
 from app.labeling.leases import count_left, places_held_by_others
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item
 from app.projects.models import Project
+from app.projects.pauses import Paused, pause_of
 from app.prompts.models import Prompt
 from app.registry.models import Model
+
+MOST_BEGUN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class EmptyDesk:
     paused_batches: int
     other_batches: int  # open, but for other people than this one
     submitted_ever: int
+    pause: Paused | None = None  # a lead has paused this person's work here
+    begun: Sequence[uuid.UUID] = ()  # what they may still hand in meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +115,29 @@ def desk_state(session: Session, person: Person, project: Project) -> DeskState:
 
 
 def why_empty(session: Session, person: Person, project: Project) -> EmptyDesk:
+    pause = pause_of(session, project, person)
+    if pause is not None:
+        begun = _begun(session, person, project)
+        return EmptyDesk(0, 0, 0, count_submitted(session, person, project), pause, begun)
     return EmptyDesk(
         held_by_others=places_held_by_others(session, person, project),
         paused_batches=_count_batches(session, project, Batch.state == BatchState.paused),
         other_batches=_count_batches(session, project, Batch.state == BatchState.open, ~batch_is_for(person, project)),
         submitted_ever=count_submitted(session, person, project),
     )
+
+
+def _begun(session: Session, person: Person, project: Project) -> list[uuid.UUID]:
+    """Items with a draft of this person's that were not handed in, the newest first."""
+    query = (
+        select(Assignment.id)
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Assignment.person_id == person.id, Batch.project_id == project.id)
+        .where(Assignment.state.in_([AssignmentState.leased, AssignmentState.expired]))
+        .where(Assignment.draft_saved_at.is_not(None))
+    )
+    return list(session.scalars(query.order_by(Assignment.draft_saved_at.desc()).limit(MOST_BEGUN)))
 
 
 def count_submitted(session: Session, person: Person, project: Project) -> int:

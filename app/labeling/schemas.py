@@ -1,27 +1,18 @@
 """What a labeler sends and gets. Completions go by the letters that this labeler sees."""
 
-import re
 import uuid
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from app.core.storable import storable as storable
 from app.labeling.models import ReportKind
 from app.labeling.ranks import dense
 
-# Neither database can keep these: NUL, and halves of surrogate pairs.
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 LIKERT_MAX = 7
 LONGEST_TEXT = 100_000
 LONGEST_NOTE = 5_000
-
-
-def storable(text: Any) -> Any:
-    """`text` with plain newlines (forms send CRLF), and with what no database keeps replaced by the sign for it: no one
-    could see such a character to take it out."""
-    return _NOT_STORABLE.sub("\ufffd", text.replace("\r\n", "\n")) if isinstance(text, str) else text
-
 
 Text = Annotated[str, Field(max_length=LONGEST_TEXT), BeforeValidator(storable)]
 Note = Annotated[str, Field(max_length=LONGEST_NOTE), BeforeValidator(storable)]
@@ -155,6 +146,7 @@ class DeskRead(BaseModel):
     assignment: AssignmentRead | None
     guidelines_to_accept: GuidelinesRead | None = None  # then there is no assignment before they are accepted
     remaining: int  # counted up to 100
+    paused: str | None = None  # why a lead has paused this person's work here: no items meanwhile
 
 
 class AheadRead(BaseModel):

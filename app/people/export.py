@@ -23,7 +23,7 @@ from app.labeling.models import (
     Report,
     SelfAssessment,
 )
-from app.projects.models import GuidelinesAcceptance, Project, ProjectMember
+from app.projects.models import GuidelinesAcceptance, Project, ProjectMember, WorkPause
 from app.prompts.models import Prompt
 from app.quality.models import Exclusion
 
@@ -132,5 +132,6 @@ _SECTIONS = {
     "reports": _plain(Report),
     "grades_given": _plain(DemonstrationGrade),
     "exclusions": _plain(Exclusion),
+    "pauses": _plain(WorkPause),
     "events": _events,
 }

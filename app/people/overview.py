@@ -16,6 +16,7 @@ from app.core.errors import Invalid
 from app.people.activity import Span, Work, by_week, work_by_day
 from app.projects import service as projects
 from app.projects.models import Project
+from app.projects.pauses import projects_pausing
 
 
 class Invitation(BaseModel):
@@ -55,6 +56,7 @@ def invite(session: Session, typed: Mapping[str, Any], *, by: Person) -> Person:
 class PersonOverview:
     person: Person
     projects: list[Project]
+    paused_in: set[uuid.UUID]  # of these projects
     last_sign_in: datetime | None
     span: Span
     days: dict[date, Work]
@@ -70,7 +72,8 @@ def overview_of(session: Session, person: Person, span: Span) -> PersonOverview:
         total.add(work)
     member_of = projects.projects_of_member(session, person)
     last = session.scalar(select(func.max(SignIn.created_at)).where(SignIn.person_id == person.id))
-    return PersonOverview(person, member_of, last, span, days, weeks, total, _events(session, person))
+    paused = projects_pausing(session, person)
+    return PersonOverview(person, member_of, paused, last, span, days, weeks, total, _events(session, person))
 
 
 def _events(session: Session, person: Person) -> list[tuple[AuditEvent, str]]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Identified, text_enum
@@ -35,6 +35,30 @@ class ProjectMember(Base):
     )
 
 
+class WorkPause(Identified, Base):
+    """A person gets no new items in this project while this stands. What they began they may still hand in."""
+
+    __tablename__ = "work_pause"
+    __table_args__ = (
+        Index(None, "project_id", "person_id"),
+        Index(  # every lease asks for it; and a person is paused once at a time
+            "ix_work_pause_standing",
+            "person_id",
+            "project_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"))
+    reason: Mapped[str]  # the person reads it
+    by_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    ended_at: Mapped[datetime | None]
+    ended_by_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
+
+
 class Guidelines(Identified, Base):
     """One version of the instructions to labelers, in Markdown. Never changed: a new version is a new row."""
 
@@ -60,7 +84,8 @@ class GuidelinesAcceptance(Base):
 
 
 class RatingSchema(Identified, Base):
-    """One version of the rating form: {"likert": [{key, label, low, high}], "flags": [{key, label}]}."""
+    """One version of the rating form: {"likert": [{key, label, low, high}], "flags": [{key, label, short, sensitive}]}.
+    Never changed: a new version is a new row, and a key means the same in all of them."""
 
     __tablename__ = "rating_schema"
     __table_args__ = (UniqueConstraint("project_id", "version"),)

@@ -12,7 +12,7 @@ from app.accounts.models import Role
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
-from app.projects import guidelines_routes, service
+from app.projects import guidelines_routes, pauses, service
 from app.projects.deps import CurrentProject
 from app.projects.settings import ProjectSettings, change_settings, settings_of
 
@@ -63,7 +63,8 @@ def members_page(request: Request, session: ReadSession, _: Admin, project: Curr
     members = service.members(session, project)
     known = {member.id for member in members}
     others = [person for person in accounts.people(session) if person.id not in known]
-    return render(request, "projects/members.html", members=members, others=others)
+    paused = pauses.paused_in(session, project)
+    return render(request, "projects/members.html", members=members, others=others, paused=paused)
 
 
 @router.post("/p/{slug}/people")

@@ -9,10 +9,11 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.accounts.deps import Researcher
-from app.accounts.models import Person, PersonState, Role
+from app.accounts.models import Person, PersonState
 from app.core.deps import ReadSession, WriteSession
 from app.core.errors import DomainError, Invalid
 from app.core.pages import render
+from app.projects import pauses
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.quality import exclusions, labeler
@@ -43,7 +44,8 @@ def _page(
         status=error.status if error else 200,
         who=who,
         page=labeler.labeler_page(session, project, who),
-        may_pause=who.id != lead.id and (lead.role == Role.admin or who.role == Role.labeler),
+        may_pause=pauses.may_pause(who, by=lead),
+        pauses=pauses.pauses_of(session, project, who),
         error=error,
         typed=typed or {},
     )
@@ -65,6 +67,30 @@ def change_state(
     except DomainError as error:
         return _page(request, session, lead, project, who, error=error, typed={"form": "state", "reason": reason})
     return RedirectResponse(f"/p/{project.slug}/labeling/labelers/{who.id}", 303)
+
+
+@router.post("/pause")
+def pause(
+    request: Request,
+    session: WriteSession,
+    lead: Researcher,
+    project: CurrentProject,
+    person_id: uuid.UUID,
+    reason: Annotated[str, Form()] = "",
+) -> Response:
+    """No new items in this project."""
+    who = labeler.labeler_of(session, project, person_id)
+    try:
+        pauses.pause(session, project, who, reason=reason, by=lead)
+    except DomainError as error:
+        return _page(request, session, lead, project, who, error=error, typed={"form": "pause", "reason": reason})
+    return RedirectResponse(f"/p/{project.slug}/labeling/labelers/{who.id}#pause", 303)
+
+
+@router.post("/resume")
+def resume(session: WriteSession, lead: Researcher, project: CurrentProject, person_id: uuid.UUID) -> Response:
+    pauses.resume(session, project, labeler.labeler_of(session, project, person_id), by=lead)
+    return RedirectResponse(f"/p/{project.slug}/labeling/labelers/{person_id}#pause", 303)
 
 
 @router.post("/exclusions")

@@ -8,6 +8,7 @@ from app.core.deps import ReadSession
 from app.core.pages import render
 from app.labeling.resolutions import count_open_reports, stop_cords
 from app.projects.deps import CurrentProject
+from app.projects.pauses import paused_in
 from app.quality import adjudication_routes, labeler_routes, service
 from app.quality.spreadsheet import labelers_csv
 
@@ -22,6 +23,7 @@ def labeling_page(request: Request, session: ReadSession, _: Researcher, project
         request,
         "quality/labeling.html",
         figures=service.labeling_figures(session, project),
+        paused=paused_in(session, project),
         stopped=stop_cords(session, project),
         reports=count_open_reports(session, project),
     )

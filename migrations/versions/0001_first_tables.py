@@ -386,6 +386,38 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_guidelines_acceptance_person_id"), ["person_id"], unique=False)
 
     op.create_table(
+        "work_pause",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("by_id", sa.Uuid(), nullable=False),
+        sa.Column("ended_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("ended_by_id", sa.Uuid(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["by_id"], ["person.id"], name=op.f("fk_work_pause_by_id_person")),
+        sa.ForeignKeyConstraint(["ended_by_id"], ["person.id"], name=op.f("fk_work_pause_ended_by_id_person")),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_work_pause_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_work_pause_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_work_pause")),
+    )
+    with op.batch_alter_table("work_pause", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_work_pause_project_id_person_id"), ["project_id", "person_id"], unique=False
+        )
+        batch_op.create_index(
+            "ix_work_pause_standing",
+            ["person_id", "project_id"],
+            unique=True,
+            sqlite_where=sa.text("ended_at IS NULL"),
+            postgresql_where=sa.text("ended_at IS NULL"),
+        )
+
+    op.create_table(
         "run",
         sa.Column("project_id", sa.Uuid(), nullable=False),
         sa.Column("round_id", sa.Uuid(), nullable=True),

@@ -57,7 +57,7 @@ def test_the_desk_gives_all_that_is_needed_to_rank(desk: Desk, project: Project)
 
 
 def test_an_empty_desk_has_no_assignment(desk: Desk) -> None:
-    assert desk() == {"assignment": None, "guidelines_to_accept": None, "remaining": 0}
+    assert desk() == {"assignment": None, "guidelines_to_accept": None, "remaining": 0, "paused": None}
 
 
 def test_a_labeler_works_through_the_desk(desk: Desk, client: TestClient, project: Project) -> None:
