@@ -15,21 +15,17 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
-    DynamicCache,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
-from workers.rlhf.masking import position_ids, shared_prefix_mask, take_last
+from workers.rlhf.masking import position_ids, take_last
 from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
 from workers.training.checkpoints import written_beside
 from workers.training.loop import CannotTrain
-
-# Architectures whose attention takes a prompt's keys and values from a cache under a mask of ours; the tests compare
-# each with the plain computation. Any other architecture is scored plainly, the prompt once for every completion.
-SHARES_PREFIX = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "smollm3"})
+from workers.training.shared_prefix import last_hidden, shares_prefix
 
 # A worker's log is for people: no progress bars, no table of the head that is new by intent.
 logging.disable_progress_bar()
@@ -149,21 +145,7 @@ class RewardModel(nn.Module):
         if not shares_prefix(self.body.config):
             rows = [p + c for p, own in zip(prompts, completions, strict=True) for c in own]
             return self(*self._padded(rows))
-        owner = torch.tensor([i for i, own in enumerate(completions) for _ in own], device=self.body.device)  # (N,)
-        prompt_ids, prompt_mask = self._padded(prompts)  # (M, P)
-        # Padding stands on the right, so under causal attention no real token sees it and no mask is needed here.
-        encoded = self.body(input_ids=prompt_ids, past_key_values=DynamicCache(), use_cache=True).past_key_values
-        ids, mask = self._padded([c for own in completions for c in own])  # (N, C)
-        own_prompt = prompt_mask[owner]  # (N, P)
-        places = own_prompt.sum(-1, keepdim=True) + torch.arange(ids.shape[1], device=ids.device)
-        hidden = self.body(
-            input_ids=ids,
-            attention_mask=shared_prefix_mask(own_prompt, ids.shape[1]),
-            position_ids=places.clamp(max=context_of(self.body.config) - 1),  # padding may stand beyond the context
-            past_key_values=_for_each(encoded, owner),
-            use_cache=True,
-        ).last_hidden_state
-        return self.head(take_last(hidden, mask)).squeeze(-1).float() + self.bias
+        return self.head(last_hidden(self.body, prompts, completions)).squeeze(-1).float() + self.bias
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         places = position_ids(attention_mask)
@@ -174,18 +156,6 @@ class RewardModel(nn.Module):
     def _padded(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         ids, mask = pad(rows, value=self.classifier.config.pad_token_id or 0)
         return ids.to(self.body.device), mask.to(self.body.device)
-
-
-def shares_prefix(config: PreTrainedConfig) -> bool:
-    return config.model_type in SHARES_PREFIX and not getattr(config, "sliding_window", None)
-
-
-def _for_each(cache: DynamicCache, owner: Tensor) -> DynamicCache:
-    """Each prompt's keys and values (M, H, P, D) repeated for its completions (N, H, P, D); gradient flows back."""
-    repeated = DynamicCache()
-    for number, layer in enumerate(cache.layers):
-        repeated.update(layer.keys.index_select(0, owner), layer.values.index_select(0, owner), number)
-    return repeated
 
 
 def new_reward_model(base: Path, *, pad_token_id: int) -> RewardModel:

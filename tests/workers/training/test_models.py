@@ -29,7 +29,6 @@ from workers.training.adapters import add_lora, merge_lora
 from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
 from workers.training.loop import CannotTrain
 from workers.training.models import (
-    SHARES_PREFIX,
     RewardModel,
     check_causal_lm,
     load_policy,
@@ -39,6 +38,7 @@ from workers.training.models import (
     save_policy,
     save_reward_model,
 )
+from workers.training.shared_prefix import SHARES_PREFIX
 
 pytestmark = pytest.mark.train
 
@@ -86,6 +86,26 @@ def test_11_shared_prompts_score_as_plain_ones_in_value_and_gradient(architectur
     assert shared_gradient.keys() == plain_gradient.keys()
     for name, expected in plain_gradient.items():
         torch.testing.assert_close(shared_gradient[name], expected, rtol=1e-4, atol=2e-5, msg=name)
+
+
+def test_11_shared_prompts_score_as_plain_ones_under_activation_checkpointing(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = new_reward_model(save_base(tmp_path / "base"), pad_token_id=1)
+    expected = gradient(model, plain_scores(model))
+    model.body.activation_checkpointing_enable({"use_reentrant": False})
+    model.train()  # in evaluation mode transformers checkpoints nothing
+    given = gradient(model, model.score_completions(PROMPTS, COMPLETIONS))
+    for name, one in expected.items():
+        torch.testing.assert_close(given[name], one, rtol=1e-4, atol=2e-5, msg=name)
+
+
+def test_11_a_model_that_shared_its_prompts_reads_padded_rows_as_before(base: Path) -> None:
+    model = new_reward_model(base, pad_token_id=1)
+    rows = [prompt + own for prompt, several in zip(PROMPTS, COMPLETIONS, strict=True) for own in several]
+    padded = pad(rows, value=1, side="left")
+    before = model(*padded)
+    model.score_completions(PROMPTS, COMPLETIONS)
+    assert torch.equal(model(*padded), before)
 
 
 def test_11_a_sliding_window_is_scored_plainly(tmp_path: Path) -> None:
