@@ -1,9 +1,11 @@
 """What an admin may set for each kind of run: one pydantic model a kind, with bounds, help and the paper's values."""
 
+import re
 from enum import StrEnum
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 
 class RunKind(StrEnum):
@@ -19,6 +21,16 @@ def setting(default: Any, description: str, *, paper: str, rec: bool = False, **
     The default is the paper's for 1.3B where `paper` names a section; else, or with `rec`, it is our recommendation.
     """
     return Field(default=default, description=description, json_schema_extra={"paper": paper, "rec": rec}, **bounds)
+
+
+def section_of(info: FieldInfo) -> str | None:
+    """The paper's section that gives a field its default; None: it is our recommendation."""
+    said = info.json_schema_extra
+    if not isinstance(said, dict) or said.get("rec"):
+        return None
+    in_parentheses = re.findall(r"\(([^()]*)\)", str(said["paper"]))
+    section = re.search(r"App\. [A-E]|\b[A-E]\.\d+|\b\d\.\d\b", in_parentheses[-1]) if in_parentheses else None
+    return section.group() if section else None
 
 
 class RunConfig(BaseModel):
@@ -82,7 +94,11 @@ class SftConfig(TrainingConfig):
     )
     batch_size: int = setting(32, "Demonstrations in one step.", paper="32, at 175B 8 (C.1)", ge=1, le=65_536)
     epochs: int = setting(
-        16, "Times through the demonstrations.", paper="16 (C.1); 2 to start PPO (C.3)", ge=1, le=1000
+        16,
+        "Times through the demonstrations.",
+        paper="2 to start PPO (C.3), else 16 (C.1)",
+        ge=1,
+        le=1000,
     )
     dropout: float = setting(
         0.2, "Dropout on what attention and MLP add to the residual stream.", paper="0.2 (C.1)", ge=0, lt=1

@@ -15,9 +15,9 @@ from app.projects import service as projects
 from app.projects.models import Project, Round
 from app.registry import service as registry
 from app.registry.models import Model, ModelState
-from app.runs import forms, inputs, service
+from app.runs import forms, inputs, offers, service
 from app.runs.code_version import code_version
-from app.runs.configs import PpoConfig, RunConfig, RunKind
+from app.runs.configs import RunConfig, RunKind
 from app.runs.models import Run, RunInput
 from app.runs.presets import defaults_for
 from app.runs.schemas import NEW, PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
@@ -29,17 +29,6 @@ def default_config(kind: RunKind, model: Model | None) -> RunConfig:
     if kind != RunKind.sampling:
         return base
     return SamplingPlan(**base.model_dump())
-
-
-def offered_config(session: Session, project: Project, kind: RunKind, model: Model | None) -> RunConfig:
-    """What the form offers: the defaults, plain PPO where there is no plain text to mix in, the round's own target."""
-    config = default_config(kind, model)
-    if isinstance(config, SamplingPlan):
-        wanted = projects.current_round(session, project).targets.get("rankings", config.prompts)
-        return config.model_copy(update={"prompts": wanted})
-    if isinstance(config, PpoConfig) and not inputs.has_plain_text(session, project):
-        return config.model_copy(update={"ptx_coefficient": 0.0})
-    return config
 
 
 def default_name(kind: RunKind, config: RunConfig, round_number: int) -> str:
@@ -180,6 +169,8 @@ def _newest_of(session: Session, project: Project, kind: RunKind, kinds: tuple[A
         order = sorted(kinds, key=lambda k: (k != "sft", k != "reward", -_TRAINED[k]))
     for model_kind in order:
         models = registry.models_of(session, project, kinds=[model_kind], ready=True)
+        if kind == RunKind.ppo and models:
+            return str(offers.recommended_start(session, models).id)
         if models:
             return str(models[0].id)
     return ""

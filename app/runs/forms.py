@@ -1,7 +1,7 @@
 """The form of a new run, made from its pydantic config: a field's label, help, bounds and the paper's value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from app.core.errors import Invalid
 from app.runs.configs import RunConfig, RunKind
+from app.runs.presets import Preset
 from app.runs.schemas import PLANS
 
 # What an admin looks at each time; the rest is folded away.
@@ -55,6 +56,7 @@ class FormField:
     is_whole: bool = False
     is_first: bool = False
     wrong: str | None = None
+    origin: str = ""  # where the value is from
 
 
 def label(name: str) -> str:
@@ -97,11 +99,21 @@ def _field(kind: RunKind, name: str, info: FieldInfo, typed: Mapping[str, str], 
     )  # fmt: skip
 
 
-def fields(kind: RunKind, typed: Mapping[str, str], wrong: Mapping[str, str] | None = None) -> list[FormField]:
+def fields(
+    kind: RunKind, typed: Mapping[str, str], wrong: Mapping[str, str] | None = None, *, preset: Preset
+) -> list[FormField]:
     """Every field of the kind's config with what was typed: those looked at each time first, in their order."""
     known = PLANS[kind].model_fields
     order = [*FIRST[kind], *(name for name in known if name not in FIRST[kind])]
-    return [_field(kind, name, known[name], typed, wrong or {}) for name in order]
+    return [
+        replace(_field(kind, name, known[name], typed, wrong or {}), origin=_origin(preset, name, typed.get(name, "")))
+        for name in order
+    ]
+
+
+def _origin(preset: Preset, name: str, value: str) -> str:
+    filled_in = getattr(preset.config, name, None)
+    return preset.origin(name) if filled_in is not None and written(filled_in) == value else "Set by hand"
 
 
 def _in_words(error: Mapping[str, Any]) -> str:

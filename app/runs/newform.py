@@ -13,14 +13,19 @@ from app.projects import service as projects
 from app.projects.models import Project
 from app.registry import service as registry
 from app.registry.models import Model
-from app.runs import forms
+from app.runs import creation, forms, offers
 from app.runs.configs import RunConfig, RunKind
 from app.runs.creation import default_name
 from app.runs.forms import FormField
+from app.runs.presets import Preset
 from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, TEXTS, Part, RunPlan, kind_name
 
 # Field names of the form: a part's select is `part.<name>`, so that no setting can share its name.
 _PART = "part."
+_INITIAL = " · initial policy for RL, as in the paper"
+FROM_INITIAL = (
+    "The paper starts from a policy of its own, not from the SFT model: 2 epochs with 10 % plain text mixed in (C.3)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class PartField:
     chosen: str
     options: list[tuple[str, str]]
     wrong: str | None
+    advice: str = ""  # what the paper does here, where nothing of the kind is at hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class NewRun:
     name_wrong: str | None
     parts: list[PartField]
     fields: list[FormField]
+    presets: list[Preset]
+    preset: Preset
 
 
 def asked(kind: RunKind, query: Mapping[str, str]) -> dict[str, Any]:
@@ -50,9 +58,20 @@ def asked(kind: RunKind, query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def asked_parts(kind: RunKind, query: Mapping[str, str]) -> dict[str, str]:
-    """Models that the address asks for."""
+    """Models and snapshots that the address asks for, in a link's short form or as the form itself sends them."""
     names = {part.name for part in PARTS[kind]}
-    return {name: value for name, value in query.items() if name in names}
+    return {short: value for name, value in query.items() if (short := name.removeprefix(_PART)) in names}
+
+
+def opening(session: Session, project: Project, kind: RunKind, query: Mapping[str, str]) -> dict[str, str]:
+    """What a form stands filled with: the newest models, and the preset that is asked for. The form's own button that
+    fills in a preset keeps the parts and the name, and replaces every setting."""
+    parts = creation.suggested_parts(session, project, kind) | asked_parts(kind, query)
+    offered = offers.offered_presets(session, project, kind, creation.subject_model(session, kind, parts))
+    preset = offers.preset_named(offered, query.get("preset", ""))
+    config = preset.config.model_dump() | ({} if "fill" in query else asked(kind, query))
+    plan = RunPlan(name=query.get("name", ""), parts=parts, config=config)
+    return {**typed_of(plan), "preset": preset.name}
 
 
 def typed_of(plan: RunPlan) -> dict[str, str]:
@@ -74,13 +93,16 @@ def build(
     wrong = error.fields if isinstance(error, Invalid) else {}
     turn = projects.current_round(session, project)
     config = _config(kind, typed)
+    parts = {name.removeprefix(_PART): choice for name, choice in typed.items() if name.startswith(_PART)}
+    presets = offers.offered_presets(session, project, kind, creation.subject_model(session, kind, parts))
+    preset = next((each for each in presets if each.name == typed.get("preset")), presets[0])
     return NewRun(
         kind=kind, title=f"New run: {kind_name(kind, config)}", about=(PLANS[kind].__doc__ or "").strip(),
         name=typed.get("name", ""), default_name=default_name(kind, config, turn.number),
         name_wrong=wrong.get("name"),
         parts=[_part_field(session, project, part, typed.get(_PART + part.name, NONE), wrong, turn.number)
                for part in PARTS[kind]],
-        fields=forms.fields(kind, typed, wrong),
+        fields=forms.fields(kind, typed, wrong, preset=preset), presets=presets, preset=preset,
     )  # fmt: skip
 
 
@@ -94,15 +116,15 @@ def _config(kind: RunKind, typed: Mapping[str, str]) -> RunConfig:
 def _part_field(
     session: Session, project: Project, part: Part, chosen: str, wrong: Mapping[str, str], turn: int
 ) -> PartField:
-    options = _models(session, project, part) if part.models else _snapshots(session, project, part, turn)
+    options, advice = _snapshots(session, project, part, turn) if part.snapshot else [], ""
+    if part.models:
+        models = registry.models_of(session, project, kinds=part.models, ready=True)
+        initial = offers.initial_policies(session, models) if part.is_start_of_rl else set()
+        advice = FROM_INITIAL if part.is_start_of_rl and not initial else ""
+        options = [(str(m.id), describe_model(m) + _INITIAL * (m.id in initial)) for m in models]
     if not part.is_required and part.name != TEXTS:
         options = [(NONE, "none"), *options]
-    return PartField(part, _PART + part.name, chosen, options, wrong.get(part.name))
-
-
-def _models(session: Session, project: Project, part: Part) -> list[tuple[str, str]]:
-    return [(str(model.id), describe_model(model)) for model in
-            registry.models_of(session, project, kinds=part.models, ready=True)]  # fmt: skip
+    return PartField(part, _PART + part.name, chosen, options, wrong.get(part.name), advice)
 
 
 def describe_model(model: Model) -> str:

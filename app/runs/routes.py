@@ -18,7 +18,6 @@ from app.projects.models import Project
 from app.quality import service as quality
 from app.runs import creation, history, lineage, newform, overview, runpage, service, workers
 from app.runs.configs import RunKind
-from app.runs.schemas import RunPlan
 
 router = APIRouter(prefix="/p/{slug}")
 
@@ -76,14 +75,12 @@ def new_run(
     kind: RunKind,
     clone: uuid.UUID | None = None,
 ) -> Response:
-    """The form, prefilled: from the run that is cloned, or with what suits the newest models."""
+    """The form, prefilled: from the run that is cloned, or with a preset, at first what suits the newest model."""
     if clone:
-        plan = creation.plan_of(session, service.run_of_project(session, project, clone))
+        typed = newform.typed_of(creation.plan_of(session, service.run_of_project(session, project, clone)))
     else:
-        parts = creation.suggested_parts(session, project, kind) | newform.asked_parts(kind, request.query_params)
-        config = creation.offered_config(session, project, kind, creation.subject_model(session, kind, parts))
-        plan = RunPlan(parts=parts, config=config.model_dump() | newform.asked(kind, request.query_params))
-    return _form(request, session, project, kind, newform.typed_of(plan))
+        typed = newform.opening(session, project, kind, request.query_params)
+    return _form(request, session, project, kind, typed)
 
 
 def _form(

@@ -47,6 +47,7 @@ class Part:
     models: tuple[ModelKind, ...] = ()
     snapshot: SnapshotKind | None = None
     is_required: bool = True
+    is_start_of_rl: bool = False  # a policy that RL starts from and its KL is measured from
 
 
 _WRITERS = (ModelKind.base, ModelKind.sft, ModelKind.policy)
@@ -70,7 +71,7 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
     ),
     RunKind.ppo: (
         Part("policy", "Policy starts from", "Also the reference that the KL is measured from.",
-             models=(ModelKind.sft, ModelKind.policy, ModelKind.base)),
+             models=(ModelKind.sft, ModelKind.policy, ModelKind.base), is_start_of_rl=True),
         Part("reward_model", "Reward model", "What the policy is optimised for.", models=(ModelKind.reward,)),
         Part("prompts", "Prompts", "Frozen when the run is made.", snapshot=SnapshotKind.prompts),
         _TEXTS,

@@ -3,10 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig
-from app.runs.presets import defaults_for
-
-SIZES = [260_000, 5_000_000, 135_000_000, 1_300_000_000]
+from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig, section_of
 
 
 @pytest.mark.parametrize("kind", RunKind)
@@ -29,43 +26,23 @@ def test_every_number_has_a_lower_and_an_upper_bound(kind: RunKind) -> None:
             assert {"maximum", "exclusiveMaximum"} & schema.keys(), name
 
 
+def test_a_setting_is_the_papers_where_it_names_the_section_and_else_ours() -> None:
+    sections = {name: section_of(info) for name, info in PpoConfig.model_fields.items()}
+    assert (sections["batch_size"], sections["kl_estimator"], sections["adam_beta2"]) == ("C.4", "3.5", "App. C")
+    assert [sections[name] for name in ("seed", "gae_lambda", "learning_rate", "missing_eos_penalty")] == [None] * 4
+    assert section_of(SftConfig.model_fields["learning_rate"]) == "C.1", "9.65e-6 and 5.03e-6 are no sections"
+
+
 def test_the_papers_values() -> None:
     sft, reward_model, ppo = SftConfig(), RewardModelConfig(), PpoConfig()
     assert (sft.epochs, sft.dropout, sft.learning_rate, sft.batch_size) == (16, 0.2, 9.65e-6, 32)  # C.1
+    assert (sft.adam_beta1, sft.adam_beta2, sft.final_learning_rate, sft.pretraining_mix) == (0.9, 0.95, 0.1, 0)  # C.1
+    assert (sft.max_prompt_tokens, sft.max_completion_tokens) == (1000, 1000)  # App. C
     assert (reward_model.epochs, reward_model.learning_rate, reward_model.batch_size) == (1, 9e-6, 64)  # C.2
     assert (ppo.kl_coefficient, ppo.ptx_coefficient, ppo.ptx_ratio, ppo.ema) == (0.02, 27.8, 8, 0.992)  # C.4
     assert (ppo.batch_size, ppo.minibatch_size, ppo.inner_epochs, ppo.episodes) == (512, 64, 1, 256_000)  # C.4
-    assert (ppo.clip_range, ppo.value_learning_rate, ppo.warmup_iterations, ppo.temperature) == (
-        0.2,
-        9e-6,
-        10,
-        1,
-    )  # C.4
-
-
-@pytest.mark.parametrize("kind", RunKind)
-@pytest.mark.parametrize("size", SIZES)
-def test_defaults_hold_at_every_size(kind: RunKind, size: int) -> None:
-    config = defaults_for(kind, size)
-    assert type(config) is CONFIGS[kind]
-    assert CONFIGS[kind].model_validate(config.model_dump()) == config
-
-
-@pytest.mark.parametrize("kind", RunKind)
-def test_a_large_model_starts_from_the_paper(kind: RunKind) -> None:
-    assert defaults_for(kind, 1_300_000_000) == CONFIGS[kind]()
-
-
-@pytest.mark.parametrize("kind", [RunKind.sft, RunKind.reward_model, RunKind.ppo])
-def test_smaller_models_start_from_larger_learning_rates(kind: RunKind) -> None:
-    rates = [defaults_for(kind, size).learning_rate for size in (5_000_000, 1_300_000_000)]
-    assert rates[0] > 3 * rates[1]
-
-
-@pytest.mark.parametrize("kind", RunKind)
-def test_a_tiny_model_of_512_tokens_fits_its_own_defaults(kind: RunKind) -> None:
-    config = defaults_for(kind, 5_000_000)
-    assert config.max_prompt_tokens + config.max_completion_tokens + 1 <= 512
+    assert (ppo.clip_range, ppo.value_learning_rate, ppo.temperature, ppo.gamma) == (0.2, 9e-6, 1, 1)  # C.4
+    assert (ppo.warmup_iterations, ppo.warmup_start, ppo.kl_controller) == (10, 0.1, "fixed")  # C.4
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from app.projects import service as projects
 from app.projects.models import Project
 from app.prompts.models import PlainText, Split
 from app.registry.models import Model, ModelKind, ModelState
-from app.runs import creation, history, inputs
+from app.runs import creation, history, inputs, offers
 from app.runs.configs import PpoConfig, RunKind
 from app.runs.models import Run, RunState
 from app.runs.schemas import RunPlan, SamplingPlan
@@ -154,9 +154,10 @@ def test_ppo_ptx_without_plain_text_is_refused(project: Project, admin: Person, 
         _ask(project, RunKind.ppo, admin, parts=parts, ptx_coefficient=1.0)
     assert "plain PPO" in refused.value.mend
     with reading() as session:
-        offered = creation.offered_config(session, project, RunKind.ppo, base)
-    assert isinstance(offered, PpoConfig)
-    assert offered.ptx_coefficient == 0
+        offered = offers.offered_presets(session, project, RunKind.ppo, base)[0]
+    assert isinstance(offered.config, PpoConfig)
+    assert offered.config.ptx_coefficient == 0
+    assert "no plain text" in offered.origin("ptx_coefficient")
 
 
 def test_ppo_without_prompts_or_reward_model_is_refused(project: Project, admin: Person, base: Model) -> None:

@@ -1,10 +1,12 @@
 """The pages of runs: who may see and do what, and what a wrong form keeps."""
 
+import re
 import uuid
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.clock import now
@@ -108,6 +110,89 @@ def test_an_admin_starts_a_run(admin: Person, sign_in: SignIn, project: Project,
     assert "sft-round-1" in page.text
     assert "No worker is running" in page.text
     assert _count_runs() == 1
+
+
+def _values(page: str) -> dict[str, str]:
+    """The number fields of a form as they stand."""
+    return dict(re.findall(r'name="(\w+)" type="number".*? value="([^"]*)"', page))
+
+
+def test_a_preset_fills_the_form_and_says_where_each_value_is_from(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    browser = sign_in(admin)
+    page = browser.get(f"/p/{project.slug}/runs/new/sft", params={"preset": "initial-175b"}).text
+    values = _values(page)
+    assert (values["learning_rate"], values["batch_size"], values["epochs"]) == ("2.45e-06", "8", "2")
+    assert '<option value="initial-175b" selected>' in page
+    assert "The paper&#39;s value (C.3)." in page
+    scaled = browser.get(f"/p/{project.slug}/runs/new/sft").text
+    assert "Scaled to a model of this size (ours)." in scaled
+    assert "Our recommendation (REC)." in scaled
+
+
+def test_filling_in_a_preset_keeps_the_parts_and_the_name_and_replaces_the_settings(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    with writing() as session:
+        other = make_model(session, project, name="other")
+    typed = _form(other, epochs="77", name="mine", preset="paper-1.3b", fill="1")
+    page = sign_in(admin).get(f"/p/{project.slug}/runs/new/sft", params=typed).text
+    assert f'<option value="{other.id}" selected>' in page
+    assert 'value="mine"' in page
+    assert _values(page)["epochs"] == "16"
+
+
+def test_a_links_own_setting_goes_before_the_presets(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    page = sign_in(admin).get(f"/p/{project.slug}/runs/new/sft?preset=initial&epochs=3").text
+    assert _values(page)["epochs"] == "3"
+    assert "Set by hand." in page
+
+
+def test_a_preset_that_is_not_there_is_refused_in_words(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    answer = sign_in(admin).get(f"/p/{project.slug}/runs/new/ppo?preset=initial")
+    assert answer.status_code == 404
+    assert "There is no preset" in answer.text
+    assert "paper-6b" in answer.text
+
+
+def test_a_wrong_form_keeps_its_preset(admin: Person, sign_in: SignIn, project: Project, base: Model) -> None:
+    typed = _form(base, epochs="0", preset="paper-6b")
+    page = sign_in(admin).post(f"/p/{project.slug}/runs/new/sft", data=typed)
+    assert page.status_code == 422
+    assert '<option value="paper-6b" selected>' in page.text
+
+
+def test_ppo_starts_from_the_initial_policy_where_there_is_one(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    browser = sign_in(admin)
+    with writing() as session:
+        make_model(session, project, kind=ModelKind.sft, name="sft-by-hand")
+    without = browser.get(f"/p/{project.slug}/runs/new/ppo").text
+    assert "2 epochs with 10 % plain text mixed in (C.3)" in without
+    assert f'href="/p/{project.slug}/runs/new/sft?preset=initial"' in without
+    with writing() as session:
+        initial, plain = (_trained(session, project, name=name, mix=mix) for name, mix in (("init", 0.1), ("sft", 0.0)))
+    page = browser.get(f"/p/{project.slug}/runs/new/ppo").text
+    assert f'<option value="{initial.id}" selected>init (sft) · initial policy for RL, as in the paper</option>' in page
+    assert f'<option value="{plain.id}">sft (sft)</option>' in page
+    assert "preset=initial" not in page
+
+
+def _trained(session: Session, project: Project, *, name: str, mix: float) -> Model:
+    """An SFT model of the project's round, with the run that made it."""
+    run = make_run(session, project, name=name)
+    run.round_id = session.scalars(select(Round.id).where(Round.project_id == project.id)).one()
+    run.config = {**run.config, "pretraining_mix": mix}
+    model = make_model(session, project, kind=ModelKind.sft, name=name)
+    model.run_id = run.id
+    session.flush()
+    return model
 
 
 def test_a_wrong_form_keeps_what_was_typed(admin: Person, sign_in: SignIn, project: Project, base: Model) -> None:
