@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app import vendor
+from app.runs import hyperparameters
 
 ROOT = Path(__file__).parents[1]
 CODE = [file for folder in ("app", "workers", "migrations") for file in sorted((ROOT / folder).rglob("*.py"))]
@@ -96,6 +97,12 @@ def test_tests_lie_where_their_code_does() -> None:
     folders = {file.parent.relative_to(ROOT / "tests") for file in TESTS if file.name.startswith("test_")}
     mirrored = [folder for folder in folders if folder.parts[:1] in {("app",), ("workers",)}]
     assert [str(folder) for folder in mirrored if not (ROOT / folder).is_dir()] == []
+
+
+def test_the_tables_of_hyperparameters_are_those_of_the_code() -> None:
+    assert hyperparameters.FILE.read_text() == hyperparameters.as_markdown(), (
+        "docs/hyperparameters.md is of other settings: python -m app.runs.hyperparameters writes it anew"
+    )
 
 
 def test_nothing_third_party_or_large_is_committed() -> None:

@@ -78,7 +78,7 @@ def _bounds(info: FieldInfo) -> tuple[str | None, str | None]:
     return (None if low is None else written(low), None if high is None else written(high))
 
 
-def _paper(info: FieldInfo) -> str:
+def paper_says(info: FieldInfo) -> str:
     extra = info.json_schema_extra
     paper = str(extra.get("paper", "")) if isinstance(extra, dict) else ""
     return "our recommendation" if paper == "REC" else paper
@@ -92,7 +92,7 @@ def _field(kind: RunKind, name: str, info: FieldInfo, typed: Mapping[str, str], 
         control = Control.checkbox
     low, high = _bounds(info)
     return FormField(
-        name=name, label=label(name), help=info.description or "", paper=_paper(info), control=control,
+        name=name, label=label(name), help=info.description or "", paper=paper_says(info), control=control,
         value=typed.get(name, ""), options=tuple(str(option) for option in get_args(info.annotation))
         if control == Control.select else (), minimum=low, maximum=high, is_whole=info.annotation is int,
         is_first=name in FIRST[kind], wrong=wrong.get(name),

@@ -75,6 +75,31 @@ def test_a_runs_page_follows_it_to_its_end(browse_as: BrowseAs, admin: Person, p
     expect(page.get_by_role("button", name="Continue")).to_be_visible()
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_preset_is_filled_in_and_keeps_the_name(
+    browser: Browser, live_server: str, admin: Person, project: Project, base: Model, scripts: bool
+) -> None:
+    with writing() as session:
+        token = accounts.start_session(session, admin)
+    context = browser.new_context(
+        base_url=live_server, java_script_enabled=scripts, viewport={"width": 1440, "height": 900}
+    )
+    context.add_cookies([{"name": COOKIE, "value": token, "url": live_server}])
+    page = context.new_page()
+    page.goto(f"/p/{project.slug}/runs/new/sft")
+    page.get_by_label("Name").fill("start-of-ppo")
+    page.get_by_label("Epochs").fill("77")
+    page.get_by_label("Epochs").press("Enter")
+    expect(page.get_by_label("Epochs")).to_have_value("77")
+    page.get_by_label("Fill in", exact=True).select_option("The paper's 6B: initial policy for RL (C.3)")
+    page.get_by_role("button", name="Fill in these values").press("Enter")
+    expect(page.get_by_label("Epochs")).to_have_value("2")
+    expect(page.get_by_label("Learning rate", exact=True)).to_have_value("1.04e-05")
+    expect(page.get_by_label("Name")).to_have_value("start-of-ppo")
+    expect(page.get_by_text("The paper's value (C.3).").first).to_be_visible()
+    context.close()
+
+
 def test_curves_are_drawn_in_the_colours_of_the_look(
     browse_as: BrowseAs, admin: Person, project: Project, run: Run
 ) -> None:
