@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVarTuple
 
@@ -23,7 +23,7 @@ from app.labeling.models import (
     RankingPlace,
     Rating,
 )
-from app.projects.models import Project
+from app.projects.models import Project, RatingSchema
 from app.quality.exclusions import is_left_out
 from app.registry.models import Model
 
@@ -46,7 +46,8 @@ class Standing:
     model: Model
     win_rate: Estimate | None  # over the baseline, ties half; none for the baseline itself or without shared rankings
     likert: Estimate | None
-    flags: dict[str, float] = field(default_factory=dict)  # share of its rated completions that carry the flag
+    # Share of its rated completions that carry the flag, of those rated under a version of the schema that has it.
+    flags: dict[str, float] = field(default_factory=dict)
     rated: int = 0
 
 
@@ -109,19 +110,33 @@ def win_rates(
     return {model_id: estimate for model_id, estimate in estimates.items() if estimate}
 
 
-def _ratings(
-    session: Session, project: Project, judgments: Judgments
-) -> dict[uuid.UUID, list[tuple[uuid.UUID, dict[str, int], list[str]]]]:
-    """(prompt, Likert answers, flags) of each rated completion, by model."""
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """A completion's rating: of which prompt, the scales' answers, the flags set, and those that could be set."""
+
+    prompt_id: uuid.UUID
+    likert: dict[str, int]
+    flags: frozenset[str]
+    asked: frozenset[str]
+
+
+def _ratings(session: Session, project: Project, judgments: Judgments) -> dict[uuid.UUID, list[_Rated]]:
+    """Each rated completion, by model. Versions of the schema differ in what they ask."""
+    schemas = select(RatingSchema.id, RatingSchema.fields).where(RatingSchema.project_id == project.id)
+    asked = {
+        schema_id: frozenset(each["key"] for each in fields.get("flags", []))
+        for schema_id, fields in session.execute(schemas)
+    }
+    columns = (Model.id, Item.prompt_id, Rating.likert, Rating.flags, Rating.rating_schema_id)
     rows = session.execute(
-        _counting(select(Model.id, Item.prompt_id, Rating.likert, Rating.flags), project, judgments)
+        _counting(select(*columns), project, judgments)
         .join(Rating, Rating.ranking_id == Ranking.id)
         .join(Completion, Completion.id == Rating.completion_id)
         .join(Model, Model.id == Completion.model_id)
     )
-    by_model: dict[uuid.UUID, list[tuple[uuid.UUID, dict[str, int], list[str]]]] = defaultdict(list)
-    for model_id, prompt_id, likert, flags in rows:
-        by_model[model_id].append((prompt_id, likert, flags))
+    by_model: dict[uuid.UUID, list[_Rated]] = defaultdict(list)
+    for model_id, prompt_id, likert, flags, schema_id in rows:
+        by_model[model_id].append(_Rated(prompt_id, likert, frozenset(flags), asked.get(schema_id, frozenset())))
     return by_model
 
 
@@ -129,17 +144,25 @@ def standings(session: Session, project: Project, baseline: Model, *, judgments:
     """Every judged model: its win rate over `baseline`, Likert mean and flag rates, the best first."""
     rates = win_rates(session, project, baseline, judgments=judgments)
     ratings = _ratings(session, project, judgments)
+    keys = sorted({key for of_model in ratings.values() for each in of_model for key in each.flags})
     models = session.scalars(select(Model).where(Model.id.in_({*rates, *ratings, baseline.id}))).all()
     rows = []
     for model in models:
         rated = ratings.get(model.id, [])
         likert = clustered_mean(
-            (prompt, float(answers["overall"])) for prompt, answers, _ in rated if "overall" in answers
+            (each.prompt_id, float(each.likert["overall"])) for each in rated if "overall" in each.likert
         )
-        keys = sorted({key for _, _, flags in rated for key in flags})
-        shares = {key: sum(key in flags for _, _, flags in rated) / len(rated) for key in keys}
-        rows.append(Standing(model, rates.get(model.id), likert, shares, len(rated)))
+        rows.append(Standing(model, rates.get(model.id), likert, _flag_rates(rated, keys), len(rated)))
     return sorted(rows, key=lambda row: row.win_rate.mean if row.win_rate else 0.5, reverse=True)
+
+
+def _flag_rates(rated: Sequence[_Rated], keys: Iterable[str]) -> dict[str, float]:
+    rates = {}
+    for key in keys:
+        asked = [key in each.flags for each in rated if key in each.asked or key in each.flags]
+        if asked:
+            rates[key] = sum(asked) / len(asked)
+    return rates
 
 
 def judged_models(session: Session, project: Project, *, judgments: Judgments) -> list[Model]:

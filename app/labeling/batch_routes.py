@@ -13,7 +13,7 @@ from app.accounts.models import Group, Person
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
-from app.labeling import batch_pages, choices, screening_routes, service
+from app.labeling import batch_pages, choices, rating_schema_routes, screening_routes, service
 from app.labeling.batch_forms import (
     DemonstrationBatchCreate,
     GradingBatchCreate,
@@ -33,6 +33,7 @@ from app.prompts.models import Split, UseCase
 router = APIRouter()
 router.include_router(batch_pages.router)
 router.include_router(screening_routes.router)
+router.include_router(rating_schema_routes.router)
 Create = Callable[[Session, Project, Person, dict[str, Any]], Batch]
 
 

@@ -30,6 +30,7 @@ from app.labeling.models import (
     SelfAssessment,
 )
 from app.projects.models import Project, ProjectMember, RatingSchema
+from app.projects.rating_schemas import sensitive_flags
 
 # The paper's soft cut-offs: marks for the eye, not rules. The fourth criterion, self-assessment, has none.
 FLAGS_CUT, RANKINGS_CUT, GRADE_CUT = 0.75, 0.75, 6.0
@@ -162,12 +163,6 @@ def _compare_with_ours(session: Session, project: Project, found: dict[uuid.UUID
         for completion_id, ours in (gold or {}).get("flags", {}).items():
             theirs = flags[ranking.id].get(completion_id, set())
             who.flags.add(bool(sensitive & set(ours)) == bool(sensitive & theirs), 1)
-
-
-def sensitive_flags(fields: dict[str, Any]) -> set[str]:
-    """Those that the rating schema marks as sensitive; all of them where it marks none."""
-    flags = fields.get("flags", [])
-    return {each["key"] for each in flags if each.get("sensitive")} or {each["key"] for each in flags}
 
 
 def _collect_written(session: Session, project: Project, found: dict[uuid.UUID, Candidate]) -> None:

@@ -19,7 +19,7 @@ from app.labeling.models import (
     Demonstration,
     ItemPurpose,
 )
-from app.labeling.plans import Planned, Rules, add_items, answered_items, complete_plan, plan_items
+from app.labeling.plans import Planned, Rules, add_items, answered_items, complete_plan, fit_answers, plan_items
 from app.labeling.plans import follow_labelers as follow_labelers  # for the scheduler's sweep
 from app.projects import service as projects
 from app.projects.models import GuidelinesKind, Project
@@ -126,8 +126,10 @@ def create_screening_batch(
             mend="Give more answers on the pages of batches, or ask for fewer.",
             fields={"answered": f"{len(known)} are there."},
         )
-    plan = [Planned(each.prompt_id, each.completions, ItemPurpose.gold, each.gold) for each in known[-answered:]]
-    plan = (plan if answered else []) + [Planned(prompt.id) for prompt in prompts]
+    plan = known[-answered:] if answered else []
+    for each in plan:
+        each.purpose = ItemPurpose.gold
+    plan = plan + [Planned(prompt.id) for prompt in prompts]
     if not plan:
         raise Invalid("An empty screening tells nothing.", mend="Ask for some items, or for some demonstrations.")
     return _create_batch(session, project, BatchKind.screening, plan, by=by, rules=rules)
@@ -138,6 +140,7 @@ def _create_batch(
 ) -> Batch:
     batch = _new_batch(session, project, kind, rules)
     plan = complete_plan(session, project, plan, rules)
+    fit_answers(session, batch, plan)
     add_items(session, batch, plan)
     audit.record(session, by, "batch.create", subject=batch, kind=kind.value, items=len(plan))
     return batch
@@ -152,6 +155,9 @@ def _new_batch(session: Session, project: Project, kind: BatchKind, rules: Rules
     schema = projects.rating_schema_of(session, project, rules.get("schema_version"))
     if kind == BatchKind.demonstration:
         schema = None
+    if kind == BatchKind.grading and not (schema and schema.fields.get("likert")):
+        raise Invalid("There is no scale to grade by.", mend="Write a version of the rating schema that has one.",
+                      fields={"schema_version": "Choose one with a scale."})  # fmt: skip
     batch = Batch(
         project_id=project.id,
         round_id=projects.current_round(session, project).id,

@@ -165,26 +165,43 @@ def rating_schema_of(session: Session, project: Project, version: int | None = N
     """The version asked for; without one the newest, if there is any."""
     if version is None:
         return newest_rating_schema(session, project)
+    try:
+        return version_of_rating_schema(session, project, version)
+    except NotFound as missing:
+        raise Invalid(missing.message, fields={"schema_version": "Choose one."}) from missing
+
+
+def version_of_rating_schema(session: Session, project: Project, version: int) -> RatingSchema:
     query = select(RatingSchema).where(RatingSchema.project_id == project.id, RatingSchema.version == version)
     found = session.scalar(query)
     if found is None:
-        raise Invalid(f"There is no rating schema {version}.", fields={"schema_version": "Choose one."})
+        raise NotFound(f"There is no rating schema {version}.")
     return found
 
 
-def schema_versions(session: Session, project: Project) -> list[int]:
-    query = select(RatingSchema.version).where(RatingSchema.project_id == project.id)
+def schema_versions(session: Session, project: Project) -> list[RatingSchema]:
+    """Newest first."""
+    query = select(RatingSchema).where(RatingSchema.project_id == project.id)
     return list(session.scalars(query.order_by(RatingSchema.version.desc())))
 
 
 def publish_rating_schema(
-    session: Session, project: Project, fields: dict[str, Any], *, by: Person | None = None
+    session: Session,
+    project: Project,
+    fields: dict[str, Any],
+    *,
+    by: Person | None = None,
+    based_on: int | None = None,
 ) -> RatingSchema:
-    """A new version of {"likert": [{key, label, low, high}], "flags": [{key, label, short}]}; `short` fits a chip."""
+    """A new version of {"likert": [{key, label, low, high}], "flags": [{key, label, short, sensitive}]}; `short` fits a
+    chip. Batches keep the version they were made under. `based_on` is the newest one that the writer saw."""
     keys = [field.get("key") for kind in ("likert", "flags") for field in fields.get(kind, [])]
     if not keys or None in keys or len(set(keys)) != len(keys):
         raise Invalid("A rating schema needs fields, each with a key of its own.")
+    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())  # one writer at a time
     before = newest_rating_schema(session, project)
+    if based_on is not None and based_on != (before.version if before else 0):
+        raise Conflict("Meanwhile someone else has published a version.", mend="Read it, take it in, publish again.")
     schema = RatingSchema(project_id=project.id, fields=fields, version=before.version + 1 if before else 1)
     session.add(schema)
     session.flush()

@@ -77,7 +77,7 @@ def test_standings_give_likert_means_and_flag_rates(session: Session, models: tu
     rank(session, project, person, {policy: 1, sft: 2})
     rank(session, project, person, {policy: 1, sft: 2})
     best, baseline = service.standings(session, project, sft, judgments=Judgments())
-    assert (best.model.id, best.likert and best.likert.mean, best.flags) == (policy.id, 6.0, {})
+    assert (best.model.id, best.likert and best.likert.mean, best.flags) == (policy.id, 6.0, {"hallucination": 0.0})
     assert (baseline.win_rate, baseline.flags) == (None, {"hallucination": 1.0})
 
 

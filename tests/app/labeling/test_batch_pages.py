@@ -108,7 +108,8 @@ def test_older_guidelines_can_be_chosen(sign_in: SignIn, admin: Person, project:
     client.post(f"/p/{project.slug}/guidelines/ranking", data={"text": "# Version two"})
     form = {"run_id": str(sampled.id), "guidelines_version": "1", "schema_version": "1"}
     batch = made(client.post(f"/p/{project.slug}/labeling/rankings", data=form))
-    assert "Guidelines 1, rating schema 1" in client.get(address(project, batch)).text
+    page = client.get(address(project, batch)).text
+    assert f'Guidelines 1, <a href="/p/{project.slug}/rating-schemas/1">rating schema 1</a>' in page
     answer = client.post(f"/p/{project.slug}/labeling/rankings", data={**form, "guidelines_version": "9"})
     assert (answer.status_code, "no ranking guidelines 9" in answer.text) == (422, True)
 

@@ -14,9 +14,10 @@ from app.labeling.leases import lease_next
 from app.labeling.models import DemonstrationGrade, Item, ItemPurpose, SelfAssessment
 from app.labeling.plans import follow_labelers
 from app.labeling.schemas import Submission
-from app.labeling.screening import Candidate, candidate, sensitive_flags
+from app.labeling.screening import Candidate, candidate
 from app.labeling.submissions import submit
 from app.projects.models import Project
+from app.projects.rating_schemas import sensitive_flags
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.factories import make_person, make_prompt
 

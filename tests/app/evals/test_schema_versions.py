@@ -1,0 +1,152 @@
+"""Labels made under an older version of the rating schema, after a flag was taken out and another worded anew."""
+
+import json
+import uuid
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.accounts.models import Person
+from app.core.db import writing
+from app.evals import service as evals
+from app.evals.service import Judgments
+from app.labeling import service as labeling
+from app.labeling.answers import open_item
+from app.labeling.batch_overview import items_of
+from app.labeling.leases import lease_next
+from app.labeling.models import Batch, BatchKind, Completion, Item, ItemPurpose
+from app.labeling.plans import answered_items
+from app.labeling.schemas import CompletionRating, Submission
+from app.labeling.submissions import submit
+from app.projects import service as projects
+from app.projects.models import Project
+from app.registry.models import Model
+from tests.conftest import SignIn
+from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
+
+SECOND = {
+    "likert": [{"key": "overall", "label": "How good is it?"}],
+    "flags": [
+        {"key": "hallucination", "label": "States what is not so"},  # worded anew
+        {"key": "rude", "label": "Is rude", "sensitive": True},  # new; fails_task is gone
+    ],
+}
+
+
+def make_batch(session: Session, project: Project, models: Sequence[Model], *, name: str) -> Batch:
+    prompt = make_prompt(session, project)
+    completions: list[Completion] = [make_completion(session, prompt, model=model) for model in models]
+    return labeling.create_ranking_batch(
+        session, project, completions_by_prompt={prompt.id: completions}, kind=BatchKind.evaluation, name=name
+    )
+
+
+def label(session: Session, person: Person, project: Project, flags: dict[str, list[str]]) -> uuid.UUID:
+    """Rank the next item by who wrote what, the first model best; `flags` by the order of the item."""
+    assignment = lease_next(session, person, project)
+    assert assignment is not None
+    batch_item = session.get_one(Item, assignment.item_id)
+    sheet = open_item(session, session.get_one(Batch, batch_item.batch_id), batch_item.id)
+    letters = {each: "AB"[place] for place, each in enumerate(assignment.shown_order)}
+    ids = [str(each.id) for each in sheet.completions.values()]
+    sent = Submission(
+        submission_key=str(uuid.uuid4()),
+        ranks={letters[each]: place for place, each in enumerate(ids, 1)},
+        ratings={
+            letters[each]: CompletionRating(likert={"overall": 7 - place}, flags=flags.get("AB"[place], []))
+            for place, each in enumerate(ids)
+        },
+    )
+    submit(session, person, assignment.id, sent)
+    return assignment.id
+
+
+def two_versions(session: Session, project: Project, person: Person) -> tuple[Model, Model, Batch]:
+    """An item labeled under each version: both flag the first model's completion, by what each of them asked."""
+    models = make_model(session, project), make_model(session, project)
+    first = make_batch(session, project, models, name="Under the first")
+    label(session, person, project, {"A": ["fails_task", "hallucination"]})
+    projects.publish_rating_schema(session, project, SECOND)
+    make_batch(session, project, models, name="Under the second")
+    label(session, person, project, {"A": ["rude"]})
+    return *models, first
+
+
+def test_a_flags_rate_is_over_the_ratings_that_could_carry_it(session: Session) -> None:
+    project = make_project(session)
+    good, other, _ = two_versions(session, project, make_person(session, project=project))
+    rows = {row.model.id: row for row in evals.standings(session, project, other, judgments=Judgments())}
+    assert rows[good.id].flags == {"fails_task": 1.0, "hallucination": 0.5, "rude": 1.0}
+    assert rows[other.id].flags == {"fails_task": 0.0, "hallucination": 0.0, "rude": 0.0}
+    assert rows[good.id].likert is not None
+    assert rows[good.id].likert.mean == 7.0
+    third = make_model(session, project)
+    make_batch(session, project, (third, other), name="Only under the second")
+    label(session, make_person(session, project=project), project, {})
+    rows = {row.model.id: row for row in evals.standings(session, project, other, judgments=Judgments())}
+    assert rows[third.id].flags == {"hallucination": 0.0, "rude": 0.0}
+
+
+def test_pages_and_exports_of_earlier_labels_stay_as_they_were(
+    sign_in: SignIn, admin: Person, labeler: Person, project: Project
+) -> None:
+    with writing() as session:
+        _, other, first = two_versions(session, project, labeler)
+        (row,) = items_of(session, first, purpose=None, page=1).items
+    client = sign_in(admin)
+    start = f"/p/{project.slug}"
+    item = client.get(f"{start}/labeling/batches/{first.id}/items/{row.item.id}").text
+    assert "Fails the task" in item
+    assert "Is rude" not in item
+    evaluations = client.get(f"{start}/evaluations?baseline={other.id}").text
+    for words in ("fails task", "hallucination", "rude"):
+        assert f">{words}</th>" in evaluations
+    for page in ("labeling", f"labeling/labelers/{labeler.id}", "labeling/labelers.csv", "labeling/disagreements"):
+        assert client.get(f"{start}/{page}").status_code == 200, page
+    asked = {"kind": "comparisons", "include_simulated": "true", "purpose": "evaluation"}
+    frozen = client.post(f"{start}/datasets", data=asked)
+    assert frozen.status_code == 303
+    page = frozen.headers["location"]
+    lines = client.get(f"{page}/download?form=rankings&file_type=jsonl").text.splitlines()
+    told = sorted(flag for line in lines for flags in json.loads(line)["flags"] for flag in flags)
+    assert told == ["fails_task", "hallucination", "rude"]
+    assert client.get(f"{page}/download?form=rankings&file_type=parquet").content.startswith(b"PAR1")
+    mine = sign_in(labeler)
+    for page in ("history", "own"):
+        assert mine.get(f"{start}/{page}").status_code == 200
+
+
+def test_an_old_label_is_corrected_under_its_own_version(sign_in: SignIn, labeler: Person, project: Project) -> None:
+    with writing() as session:
+        models = make_model(session, project), make_model(session, project)
+        make_batch(session, project, models, name="Under the first")
+        assignment = label(session, labeler, project, {"A": ["fails_task"]})
+        projects.publish_rating_schema(session, project, SECOND)
+    page = sign_in(labeler).get(f"/p/{project.slug}/assignments/{assignment}/amend").text
+    assert 'value="fails_task" checked' in page
+    assert 'value="rude"' not in page
+
+
+@pytest.mark.parametrize("is_sensitive", [True, False])
+def test_a_known_answer_says_nothing_of_flags_that_no_lead_has_judged(session: Session, is_sensitive: bool) -> None:
+    project = make_project(session)
+    batch = make_batch(session, project, (make_model(session, project), make_model(session, project)), name="Known")
+    (row,) = items_of(session, batch, purpose=None, page=1).items
+    ids = [str(each.id) for each in open_item(session, batch, row.item.id).completions.values()]
+    flags = {ids[0]: ["fails_task", "hallucination"], ids[1]: []}
+    row.item.purpose, row.item.gold = ItemPurpose.gold, {"ranks": {ids[0]: 1, ids[1]: 2}, "flags": flags}
+    session.flush()
+    hallucination, rude = SECOND["flags"]
+    hallucination = {**hallucination, "sensitive": True}
+    projects.publish_rating_schema(
+        session, project, {**SECOND, "flags": [hallucination, {**rude, "sensitive": is_sensitive}]}
+    )
+    assert [each.answered_under for each in answered_items(session, project)] == [batch.rating_schema_id]
+    screening = labeling.create_screening_batch(session, project, answered=1, prompts=[])
+    (again,) = items_of(session, screening, purpose=None, page=1).items
+    assert again.item.gold is not None
+    assert again.item.gold["ranks"] == {ids[0]: 1, ids[1]: 2}
+    left = None if is_sensitive else {ids[0]: ["hallucination"], ids[1]: []}
+    assert again.item.gold.get("flags") == left
+    assert row.item.gold == {"ranks": {ids[0]: 1, ids[1]: 2}, "flags": flags}
