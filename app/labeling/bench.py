@@ -27,6 +27,7 @@ from app.labeling.models import (
 from app.labeling.ranks import in_words
 from app.projects.models import Guidelines, Project, RatingSchema
 from app.projects.settings import ProjectSettings, settings_of
+from app.projects.writing_rules import rules_for_writing
 from app.prompts.models import Prompt
 
 
@@ -68,6 +69,11 @@ class Bench:
     @property
     def settings(self) -> ProjectSettings:
         return settings_of(self.project)
+
+    @property
+    def writing_rules(self) -> str:
+        """What the guidelines ask of a demonstration, as a list in Markdown."""
+        return rules_for_writing(self.guidelines.text) if self.guidelines else ""
 
     @property
     def letters(self) -> list[str]:
