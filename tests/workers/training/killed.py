@@ -1,24 +1,29 @@
-"""Runs a trainer in processes that are really killed: `python -m tests.workers.training.killed KIND BASE FOLDER`.
+"""Tiny runs of every trainer in processes that are killed: `python -m tests.workers.training.killed NAME FOLDER`.
 
 Each attempt is a fork that goes on where the one before died, and dies by SIGKILL at the next moment of a list:
 after a step, while a checkpoint is renamed into place, while an old one is deleted. The last attempt is not killed.
+With `each` as a third word every moment is tried on a run of its own, against a run that never was killed.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from app.runs.configs import RewardModelConfig, SftConfig
-from tests.workers.tiny import demonstrations, rankings
-from workers.training import reward_model, sft
-from workers.training.loop import Signal, Step
+from app.runs.configs import RewardModelConfig, SamplingConfig, SftConfig
+from tests.workers.tiny import demonstrations, rankings, save_base
+from tests.workers.training import tiny_ppo
+from workers.training import ppo, reward_model, sampling, sft
+from workers.training.loop import OnStep, Signal, Step
+from workers.training.models import load_tokenizer, new_reward_model, save_reward_model
 
 SHAPE = {"max_prompt_tokens": 40, "max_completion_tokens": 60, "batch_size": 4, "micro_batch_size": 2}
 SHAPE |= {"checkpoint_every": 2, "learning_rate": 1e-3, "threads": 1}
+EVERYTHING = {"kl_controller": "adaptive", "kl_horizon": 50, "keep": "best", "checkpoint_every": 2, "evaluate_every": 1}
 
 Moment = tuple[str, int]  # ("step", 3): when step 3 is reported; ("os.rename", 2): at the second renaming
 
@@ -36,16 +41,66 @@ MOMENTS: list[Moment] = [
 ]
 
 
-def train(kind: str, base: Path, folder: Path, on_step: Callable[[Step], Signal]) -> None:
-    places = {"base": base, "out": folder / "out", "checkpoints": folder / "checkpoints"}
-    if kind == "sft":
-        sft.train(SftConfig(epochs=4, dropout=0.2, **SHAPE), demonstrations(9, valid=2), on_step, **places)
-    else:
-        config = RewardModelConfig(epochs=4, **SHAPE)
-        reward_model.train(config, rankings(9, valid=2), on_step, demonstrations=demonstrations(3), **places)
+def write_models(folder: Path) -> Path:
+    """What the runs start from: a base with a reward model for it, and PPO's policy with two reward models."""
+    save_base(folder / "base")
+    torch.manual_seed(1)
+    tokenizer = load_tokenizer(folder / "base")
+    judge = new_reward_model(folder / "base", pad_token_id=tokenizer.pad_token_id)
+    save_reward_model(judge, tokenizer, folder / "judge", card="")
+    tiny_ppo.write_policy(folder / "policy")
+    tiny_ppo.write_reward_model(folder / "reward")
+    tiny_ppo.write_letter_counter(folder / "watch", scale=8.0)
+    return folder
 
 
-def die_at(moment: Moment) -> Callable[[Step], Signal]:
+def places(folder: Path) -> dict[str, Path]:
+    return {"out": folder / "out", "checkpoints": folder / "checkpoints"}
+
+
+def train_sft(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
+    config = SftConfig(**{**SHAPE, "epochs": 4, "dropout": 0.2, **changes})
+    more = {"texts": tiny_ppo.texts(), "reward_model": models / "judge"} if config.pretraining_mix else {}
+    sft.train(config, demonstrations(9, valid=2), on_step, base=models / "base", **places(folder), **more)
+
+
+def train_reward_model(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
+    config = RewardModelConfig(**{**SHAPE, "epochs": 4, **changes})
+    given = {"base": models / "base", "demonstrations": demonstrations(3), **places(folder)}
+    reward_model.train(config, rankings(9, valid=2), on_step, **given)
+
+
+def train_ppo(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
+    ppo.train(
+        tiny_ppo.ppo_config(**{**EVERYTHING, "episodes": 64, **changes}),
+        tiny_ppo.prompts(),
+        on_step,
+        policy=models / "policy",
+        reward_model=models / "reward",
+        watch=models / "watch",
+        texts=tiny_ppo.texts(),
+        **places(folder),
+    )
+
+
+def sample(models: Path, folder: Path, on_step: OnStep) -> None:
+    config = SamplingConfig(max_prompt_tokens=60, max_completion_tokens=8, batch_size=1, threads=1)
+    sampling.sample(config, tiny_ppo.prompts(8), on_step, model=models / "policy", checkpoints=folder)
+
+
+RUNS: dict[str, Callable[[Path, Path, OnStep], None]] = {
+    "sft": train_sft,
+    "sft-to-start-rl": lambda *at: train_sft(*at, pretraining_mix=0.25, epochs=3),
+    "sft-lora": lambda *at: train_sft(*at, lora_rank=2),
+    "reward-model": train_reward_model,
+    "reward-model-lora": lambda *at: train_reward_model(*at, lora_rank=2),
+    "ppo": train_ppo,
+    "ppo-lora": lambda *at: train_ppo(*at, lora_rank=2, episodes=48),
+    "sampling": sample,
+}
+
+
+def die_at(moment: Moment) -> OnStep:
     """Arms this process; returns the `on_step` that kills at a step."""
     event, count = moment
     seen = 0
@@ -66,17 +121,41 @@ def die_at(moment: Moment) -> Callable[[Step], Signal]:
     return on_step
 
 
-def attempt(kind: str, base: Path, folder: Path, moment: Moment | None) -> int:
+def attempt(name: str, models: Path, folder: Path, moment: Moment | None) -> int:
     """What ended the attempt: 0, or minus the signal."""
     child = os.fork()
     if child == 0:
         torch.set_num_threads(1)
-        train(kind, base, folder, die_at(moment) if moment else lambda step: Signal.CONTINUE)
+        RUNS[name](models, folder, die_at(moment) if moment else lambda step: Signal.CONTINUE)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def left_behind(folder: Path) -> dict[str, bytes]:
+    """Every byte that a run leaves but its card, where its pace stands: model, Adam, random states, best so far."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "README.md"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def each_moment(name: str, folder: Path) -> Iterator[tuple[Moment, str]]:
+    """A run killed at each step, and one at each renaming; how each ended beside the run that never was killed."""
+    models = write_models(folder / "models")
+    steps: list[int] = []
+    RUNS[name](models, folder / "whole", lambda step: (steps.append(step.number), Signal.CONTINUE)[1])
+    whole = left_behind(folder / "whole")
+    renamings = 0 if name == "sampling" else 1 + len(steps) // 2
+    for moment in [("step", n) for n in steps] + [("os.rename", n + 1) for n in range(renamings)]:
+        own = folder / f"{moment[0]}-{moment[1]}"
+        ends = attempt(name, models, own, moment), attempt(name, models, own, None)
+        same = left_behind(own) == whole
+        yield moment, "same" if same and ends == (-signal.SIGKILL, 0) else f"differs, ended by {ends}"
+
+
 if __name__ == "__main__":
-    given_kind, given_base, given_folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    for given_moment in [*MOMENTS, None]:
-        print(given_moment, attempt(given_kind, given_base, given_folder, given_moment), flush=True)
+    given_name, given_folder = sys.argv[1], Path(sys.argv[2])
+    if sys.argv[3:] == ["each"]:
+        for given_moment, end in each_moment(given_name, given_folder):
+            print(given_moment, end, flush=True)
+    else:
+        for each in [*MOMENTS, None]:
+            print(each, attempt(given_name, given_folder.parent / "models", given_folder, each), flush=True)

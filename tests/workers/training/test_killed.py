@@ -1,4 +1,4 @@
-"""A run that is killed again and again ends bit for bit as one that never was."""
+"""A run that is killed again and again, or at any one step, ends bit for bit as one that never was: every trainer."""
 
 import os
 import signal
@@ -8,28 +8,58 @@ from pathlib import Path
 
 import pytest
 
-from tests.workers.training.killed import MOMENTS, train
-from workers.training.loop import Signal
+from tests.workers.training.killed import MOMENTS, RUNS, left_behind, write_models
+from workers.training.loop import Signal, Step
 
 pytestmark = pytest.mark.train
 
 REPOSITORY = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("kind", ["sft", "reward_model"])
-def test_30_killed_at_any_moment_equals_never_killed(base: Path, tmp_path: Path, kind: str) -> None:
-    train(kind, base, tmp_path / "whole", lambda step: Signal.CONTINUE)
-    command = [sys.executable, "-m", "tests.workers.training.killed", kind, base, tmp_path / "killed"]
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("all") / "models")
+
+
+@pytest.mark.parametrize("name", ["sft", "reward-model", "ppo"])
+def test_30_killed_at_any_moment_equals_never_killed(models: Path, name: str) -> None:
+    RUNS[name](models, models.parent / f"{name}-whole", lambda step: Signal.CONTINUE)
+    command = [sys.executable, "-m", "tests.workers.training.killed", name, models.parent / f"{name}-killed"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     ends = [int(line.split()[-1]) for line in done.stdout.splitlines()]
     assert ends == [-signal.SIGKILL] * len(MOMENTS) + [0], done.stdout + done.stderr
-
-    whole, killed = (_files(tmp_path / name) for name in ("whole", "killed"))
-    assert whole.keys() == killed.keys()
-    assert [name for name in whole if whole[name] != killed[name]] == []
+    assert_same(models.parent / f"{name}-killed", models.parent / f"{name}-whole")
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    """Everything a run leaves: the model, and checkpoints with Adam, random states and the best epoch."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+class Died(BaseException):
+    """Ends a run on the spot, with nothing of it saved after its last checkpoint."""
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_30_dead_at_any_one_step_equals_never_dead(models: Path, tmp_path: Path, name: str) -> None:
+    steps: list[int] = []
+
+    def count(step: Step) -> Signal:
+        steps.append(step.number)
+        return Signal.CONTINUE
+
+    RUNS[name](models, tmp_path / "whole", count)
+    assert len(steps) >= 6
+    for last in steps:
+
+        def die(step: Step, last: int = last) -> Signal:
+            if step.number == last:
+                raise Died
+            return Signal.CONTINUE
+
+        with pytest.raises(Died):
+            RUNS[name](models, tmp_path / f"dead-{last}", die)
+        RUNS[name](models, tmp_path / f"dead-{last}", lambda step: Signal.CONTINUE)
+        assert_same(tmp_path / f"dead-{last}", tmp_path / "whole")
+
+
+def assert_same(ours: Path, theirs: Path) -> None:
+    left, right = left_behind(ours), left_behind(theirs)
+    assert left.keys() == right.keys()
+    assert [name for name in left if left[name] != right[name]] == []
