@@ -17,7 +17,7 @@ from app.registry import service as registry
 from app.registry.models import Model, ModelState
 from app.runs import forms, inputs, offers, service
 from app.runs.code_version import code_version
-from app.runs.configs import RunConfig, RunKind
+from app.runs.configs import RunConfig, RunKind, SftConfig
 from app.runs.models import Run, RunInput
 from app.runs.presets import defaults_for
 from app.runs.schemas import NEW, PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
@@ -34,6 +34,8 @@ def default_config(kind: RunKind, model: Model | None) -> RunConfig:
 def default_name(kind: RunKind, config: RunConfig, round_number: int) -> str:
     if isinstance(config, SamplingPlan):
         stem = "evaluation" if config.batch_kind == "evaluation" else "completions"
+    elif isinstance(config, SftConfig) and config.pretraining_mix:
+        stem = "initial-policy"  # what PPO starts from (C.3)
     else:
         stem = {"Reward model": "rm"}.get(kind_name(kind, config), kind_name(kind, config).lower())
     return f"{stem}-round-{round_number}"

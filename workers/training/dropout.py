@@ -13,12 +13,15 @@ _BRANCHES = frozenset({"self_attn", "attn", "attention", "mlp", "feed_forward"})
 def add_residual_dropout(model: nn.Module, rate: float) -> None:
     """Drops, while the model trains, from what each attention and MLP adds to the residual stream.
 
-    That is where GPT-2 and GPT-3 have their residual dropout. An architecture's own dropout layers are set to 0, so
-    that `rate` is all there is. In evaluation mode nothing is dropped, and nothing of this is saved with the model.
+    That is where GPT-2 and GPT-3 have their residual dropout. An architecture's own dropout is set to 0, its layers
+    and the rate that an attention without such a layer keeps as a number, so that `rate` is all there is. In
+    evaluation mode nothing is dropped, and nothing of this is saved with the model.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
     if not rate:
         return
     branches = _branches(model)

@@ -18,7 +18,7 @@ from app.projects.models import Project
 from app.prompts.models import PlainText, Split
 from app.registry.models import Model, ModelKind, ModelState
 from app.runs import creation, history, inputs, offers
-from app.runs.configs import PpoConfig, RunKind
+from app.runs.configs import PpoConfig, RunKind, SftConfig
 from app.runs.models import Run, RunState
 from app.runs.schemas import RunPlan, SamplingPlan
 from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
@@ -99,6 +99,11 @@ def test_the_same_name_gets_a_number(project: Project, admin: Person, base: Mode
     names = [_ask(project, RunKind.sft, admin, parts=parts).name for _ in range(3)]
     assert names == ["sft-round-1", "sft-round-1-2", "sft-round-1-3"]
     assert _ask(project, RunKind.sft, admin, parts=parts, name="starter").name == "starter-2"
+
+
+def test_sft_with_plain_text_is_called_what_ppo_starts_from() -> None:
+    assert creation.default_name(RunKind.sft, SftConfig(), 2) == "sft-round-2"
+    assert creation.default_name(RunKind.sft, SftConfig(pretraining_mix=0.1), 2) == "initial-policy-round-2"
 
 
 def test_ppo_without_plain_text_is_called_ppo(project: Project, admin: Person, base: Model) -> None:
