@@ -211,8 +211,7 @@ class PpoConfig(TrainingConfig):
     keep: Literal["last", "best"] = setting(
         "last",
         "Which policy is saved: the last, or the best look's, by the watching reward model if any.",
-        paper="highest human score (E.9)",
-        rec=True,
+        paper="not given",
     )
 
     @model_validator(mode="after")
