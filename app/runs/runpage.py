@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from app.labeling.models import Batch
 from app.registry import service as registry
 from app.registry.models import Model
-from app.runs import creation, curves, forms, history
+from app.runs import alarms, creation, curves, forms, history
 from app.runs.configs import PpoConfig
 from app.runs.history import Input
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
@@ -32,6 +32,7 @@ class RunPage:
     left: str
     checkpoint: str
     figures: list[curves.Figure]
+    alarms: list[alarms.Alarm]
     recent: list[RunMetric]
     columns: list[str]
     samples: list[RunSample]
@@ -61,6 +62,7 @@ def read_page(session: Session, run: Run) -> RunPage:
         left=history.in_words(left) if left is not None else "",
         checkpoint=f"last checkpoint at step {run.checkpoint_step:,}" if run.checkpoint_step else "no checkpoint yet",
         figures=curves.figures(run.kind, config, values, first[0].values if first else {}),
+        alarms=_alarms(session, run, values),
         recent=recent[:10],
         columns=sorted({key for row in values for key in row}),
         samples=history.newest_samples(session, run),
@@ -74,6 +76,14 @@ def read_page(session: Session, run: Run) -> RunPage:
         queued_before=creation.queued_before(session, run) if run.state == RunState.queued else 0,
         is_over=run.state in FINAL,
     )  # fmt: skip
+
+
+def _alarms(session: Session, run: Run, recent: list[dict[str, float]]) -> list[alarms.Alarm]:
+    """Those of a run that moves a policy away from where it started."""
+    if not recent or recent[0].get("kl") is None:
+        return []
+    rows = history.newest_metrics(session, run, count=history.ROWS_AT_ONCE)
+    return alarms.raised([row.values for row in reversed(rows)])
 
 
 def _percent(run: Run) -> float:

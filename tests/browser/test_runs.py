@@ -63,7 +63,7 @@ def test_a_runs_page_follows_it_to_its_end(browse_as: BrowseAs, admin: Person, p
     page = browse_as(admin)
     page.goto(f"/p/{project.slug}/runs/{run.id}")
     expect(page.get_by_text("Step 3 of 20")).to_be_visible()
-    expect(page.get_by_role("heading", name="Reward against KL")).to_be_visible()
+    expect(page.get_by_role("heading", name="Reward against √KL")).to_be_visible()
     expect(page.locator("run-curves canvas")).to_have_count(5)
     _step(run, 4)
     expect(page.get_by_text("Step 4 of 20")).to_be_visible()

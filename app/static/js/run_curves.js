@@ -102,14 +102,15 @@ class RunCurves extends HTMLElement {
     this.folded.addEventListener("toggle", () => this.fit());
   }
 
-  // Reward against KL: each point one step, the shape in which over-optimisation shows.
+  // Over-optimisation (Gao et al. 2023): against √KL the trained reward rises on, the watching one turns down.
   drawFrontier() {
-    const order = [...this.steps.keys()].filter((i) => this.values.get("kl")[i] !== null);
-    order.sort((a, b) => this.values.get("kl")[a] - this.values.get("kl")[b]);
+    const kl = this.values.get("kl");
+    const order = [...this.steps.keys()].filter((i) => kl[i] !== null).sort((a, b) => kl[a] - kl[b]);
     const series = new Map([["reward", "reward model it is trained on"]]);
     if (this.values.has("reward_watch")) series.set("reward_watch", "watching reward model");
-    const data = [order.map((i) => this.values.get("kl")[i]), ...[...series.keys()].map((key) => order.map((i) => this.values.get(key)[i]))];
-    this.show("Reward against KL", "each point one step", series, data, { into: this.wide, points: true, x: "KL, nats", height: 260 });
+    const distance = order.map((i) => Math.sqrt(Math.max(0, kl[i]))); // an estimate of a KL near 0 may lie below it
+    const data = [distance, ...[...series.keys()].map((key) => order.map((i) => this.values.get(key)[i]))];
+    this.show("Reward against √KL", "each point one step", series, data, { into: this.wide, points: true, x: "√KL", height: 260 });
   }
 
   drawGroup(title, series) {

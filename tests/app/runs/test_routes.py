@@ -287,6 +287,23 @@ def test_a_running_run_is_shown_live_until_it_ends(admin: Person, sign_in: SignI
     assert "The loss is nan. The checkpoint at step 2 is kept" in failed
 
 
+def test_signs_of_reward_hacking_stand_on_the_page(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    client = sign_in(admin)
+    with writing() as session:
+        queued = make_run(session, project, kind=RunKind.ppo, name="ppo-round-1", model=base)
+        run = service.claim(session, queued.id, worker="box-1")
+        assert run is not None
+        for step in range(1, 13):
+            metrics = {"reward": 0.1 * step, "kl": 0.1, "length": 20.0 + 10 * step, "entropy": 2.0}
+            service.record_step(session, run.id, claim=str(run.claimed_by), step=step, total=20, metrics=metrics)
+    page = client.get(f"/p/{project.slug}/runs/{run.id}").text
+    assert "Completions grow longer." in page
+    assert "120 tokens, 50.0 at first" in page
+    assert "The policy is far" not in page
+
+
 def test_metrics_are_asked_for_step_by_step(admin: Person, sign_in: SignIn, project: Project, run: Run) -> None:
     with writing() as session:
         claimed = service.claim(session, run.id, worker="box-1")
