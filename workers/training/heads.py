@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+LLAMA_LIKE = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 LOGITS_AT_ONCE = 1 << 24  # floats held for one chunk of logits: 64 MiB
 
 
@@ -30,6 +31,32 @@ def body_and_head(model: PreTrainedModel) -> tuple[nn.Module, Callable[[Tensor],
         return torch.tanh(logits / cap) * cap if cap else logits
 
     return body, head
+
+
+def hidden_at(body: nn.Module, where: Tensor, **inputs: object) -> Tensor:
+    """The body's last hidden states at the positions where `where` (B, T) is true: (n, d), row by row.
+
+    No position looks at another after the last layer's attention, so from there on only these are computed.
+    """
+    layer = last_layer(body)
+    if layer is None:
+        return body(use_cache=False, **inputs).last_hidden_state[where]
+
+    def forward(hidden: Tensor, **how: object) -> Tensor:
+        attended, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden), **how)
+        hidden = (hidden + attended)[where]  # (n, d)
+        return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+
+    layer.forward = forward
+    try:
+        return body(use_cache=False, **inputs).last_hidden_state
+    finally:
+        del layer.forward
+
+
+def last_layer(body: nn.Module) -> nn.Module | None:
+    """The body's last layer if it is built as Llama's are: attention, then MLP, each on a residual stream."""
+    return body.layers[-1] if body.config.model_type in LLAMA_LIKE else None
 
 
 def logit_scale(model: PreTrainedModel) -> float:
