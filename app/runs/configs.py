@@ -58,10 +58,13 @@ class TrainingConfig(RunConfig):
     )
     lora_rank: int = setting(
         0,
-        "Rank of low-rank adapters, merged when saved; 0 trains every weight.",
+        "Rank of low-rank adapters (LoRA); 0 trains every weight.",
         paper="every weight (App. C)",
         ge=0,
         le=1024,
+    )
+    merge_lora: bool = setting(
+        True, "Adapters merged when saved; else beside the weights, and PPO's models can share these.", paper="REC"
     )
     adam_beta1: float = setting(0.9, "AdamW's memory of gradients.", paper="0.9 (App. C)", ge=0, lt=1)
     adam_beta2: float = setting(0.95, "AdamW's memory of squared gradients.", paper="0.95 (App. C)", ge=0, lt=1)
@@ -73,6 +76,9 @@ class TrainingConfig(RunConfig):
         "Arithmetic of the forward pass; bf16 takes effect on a GPU only.",
         paper="fp16, fp32 master (App. C)",
         rec=True,
+    )
+    activation_checkpointing: bool = setting(
+        False, "Computes each layer again on the way back: less memory, a third more time, same result.", paper="REC"
     )
     checkpoint_every: int = setting(
         50, "Steps between checkpoints, from which a killed run goes on.", paper="REC", ge=1, le=1_000_000
@@ -152,6 +158,12 @@ class PpoConfig(TrainingConfig):
     )
     warmup_start: float = setting(
         0.1, "Share of the peak at which learning rates start to rise.", paper="0.1 (C.4)", ge=0, le=1
+    )
+    ensemble: Literal["mean", "min", "mean_minus_variance"] = setting(
+        "mean", "How several reward models make one reward.", paper="one reward model; Coste et al. 2023"
+    )
+    ensemble_penalty: float = setting(
+        0.5, "What mean-minus-variance takes off for each unit of variance.", paper="one reward model", ge=0, le=100
     )
     kl_coefficient: float = setting(
         0.02, "Penalty for moving away from the initial policy.", paper="0.02 (C.4)", ge=0, le=100

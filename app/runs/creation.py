@@ -20,7 +20,7 @@ from app.runs.code_version import code_version
 from app.runs.configs import RunConfig, RunKind, SftConfig
 from app.runs.models import Run, RunInput
 from app.runs.presets import defaults_for
-from app.runs.schemas import NEW, PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
+from app.runs.schemas import ENSEMBLE, NEW, PARTS, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
 
 
 def default_config(kind: RunKind, model: Model | None) -> RunConfig:
@@ -104,12 +104,33 @@ def _refuse_bad_sampling(config: RunConfig, models: Mapping[str, Model]) -> None
         )
 
 
+def _refuse_bad_ensemble(models: Mapping[str, Model]) -> None:
+    """Each reward model is one voice, and the one that watches is none of them."""
+    trained_on = {part: model for part, model in models.items() if part in ("reward_model", *ENSEMBLE)}
+    seen: set[uuid.UUID] = set()
+    for part, model in trained_on.items():
+        if model.id in seen:
+            raise Invalid(
+                f"{model.name} is chosen twice.",
+                mend="Choose another reward model, or none.",
+                fields={part: "It is chosen above already."},
+            )
+        seen.add(model.id)
+    if "watch" in models and models["watch"].id in seen:
+        raise Invalid(
+            f"{models['watch'].name} is trained on, so it can't watch as well.",
+            mend="A watching reward model shows over-optimisation only if the policy never sees its scores.",
+            fields={"watch": "Choose one that the policy isn't optimised for."},
+        )
+
+
 def create_run(session: Session, project: Project, kind: RunKind, plan: RunPlan, *, by: Person) -> Run:
     """Check the plan, freeze what it reads, and queue it. What can't work is refused here, in words."""
     config = forms.parse(kind, plan.config)
     models = _part_models(session, project, kind, plan.parts)
     _refuse_short_context(config, models)
     _refuse_bad_sampling(config, models)
+    _refuse_bad_ensemble(models)
     turn = projects.current_round(session, project)
     snapshots = inputs.freeze(session, project, kind, config, plan.parts, turn=turn, by=by)
     name = registry.check_name(plan.name.strip() or default_name(kind, config, turn.number))

@@ -55,6 +55,14 @@ TEXTS = "texts"  # read when the config mixes plain text in, and only then
 _TEXTS = Part(TEXTS, "Plain text", "Text like the base model's own; read when its mix is above 0.",
               snapshot=SnapshotKind.text, is_required=False)  # fmt: skip
 
+# Further reward models that a policy is optimised for at once; the settings say how their scores make one.
+_ENSEMBLE = tuple(
+    Part(f"reward_model_{number}", f"{ordinal} reward model", "Scores beside the first, as the ensemble setting says.",
+         models=(ModelKind.reward,), is_required=False)
+    for number, ordinal in ((2, "Second"), (3, "Third"), (4, "Fourth"), (5, "Fifth"))
+)  # fmt: skip
+ENSEMBLE = tuple(part.name for part in _ENSEMBLE)
+
 PARTS: dict[RunKind, tuple[Part, ...]] = {
     RunKind.sft: (
         Part("base", "Start from", "The model to fine-tune.", models=_WRITERS),
@@ -72,7 +80,9 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
     RunKind.ppo: (
         Part("policy", "Policy starts from", "Also the reference that the KL is measured from.",
              models=(ModelKind.sft, ModelKind.policy, ModelKind.base), is_start_of_rl=True),
-        Part("reward_model", "Reward model", "What the policy is optimised for.", models=(ModelKind.reward,)),
+        Part("reward_model", "Reward model", "What the policy is optimised for; the value network starts from it.",
+             models=(ModelKind.reward,)),
+        *_ENSEMBLE,
         Part("prompts", "Prompts", "Frozen when the run is made.", snapshot=SnapshotKind.prompts),
         _TEXTS,
         Part("watch", "Watching reward model", "A second reward model that only watches: it shows over-optimisation.",

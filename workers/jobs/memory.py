@@ -5,19 +5,22 @@ from pathlib import Path
 import torch
 
 from app.runs.configs import RunKind, TrainingConfig
+from app.runs.schemas import ENSEMBLE
 from workers.jobs.claimed import Claimed
 from workers.training.loop import CannotTrain
 
 # Bytes a parameter in fp32: a weight is 4; training adds its gradient and Adam's two moments.
 FROZEN, TRAINED = 4, 16
-# PPO trains policy and value network, keeps reference and reward model, and averages the policy (EMA).
+JUDGES = (*ENSEMBLE, "watch")  # each is kept beside PPO's own four
+# PPO trains policy and value network, keeps reference and reward model, and averages the policy (EMA). With adapters
+# policy and reference are one set of weights, value network and reward model at most a second.
 _BYTES = {
     RunKind.sampling: FROZEN,
     RunKind.sft: TRAINED,
     RunKind.reward_model: TRAINED,
     RunKind.ppo: 2 * TRAINED + 3 * FROZEN,
 }
-_BYTES_LORA = {**_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 4 * FROZEN}
+_BYTES_LORA = {**_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 2 * FROZEN}
 
 
 def bytes_needed(kind: RunKind, parameters: int, *, lora: bool) -> int:
@@ -39,6 +42,7 @@ def bytes_free() -> int | None:
 def refuse_too_large(claimed: Claimed) -> None:
     lora = isinstance(claimed.config, TrainingConfig) and claimed.config.lora_rank > 0
     needed = bytes_needed(claimed.run.kind, claimed.subject.parameters or 0, lora=lora)
+    needed += sum(FROZEN * (model.parameters or 0) for part, model in claimed.models.items() if part in JUDGES)
     free = bytes_free()
     if free is not None and needed > free:
         advice = "" if lora else " A lora_rank above 0 needs far less."

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 STARTER = Path(__file__).parents[1] / "starter"
 # What belongs to a model; whatever else lies in its folder (pickles, code, notes) stays behind.
-KEPT = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*")
+KEPT = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model", "*.jinja", "README.md", "LICENSE*",
+        "adapter/*.safetensors", "adapter/*.json")  # fmt: skip
 
 
 def add(model_id: uuid.UUID) -> str | None:
@@ -73,7 +74,9 @@ def _store(model: Model, folder: Path) -> None:
         picked.mkdir()
         for pattern in KEPT:
             for file in folder.glob(pattern):
-                shutil.copy(file, picked / file.name)
+                place_of = picked / file.relative_to(folder)
+                place_of.parent.mkdir(exist_ok=True)
+                shutil.copy(file, place_of)
         get_artefacts().put_folder(_key(model), picked)
 
 

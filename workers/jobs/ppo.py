@@ -1,6 +1,7 @@
 """A PPO or PPO-ptx run: a policy, a reward model and prompts in, a better policy out."""
 
 from app.registry.models import ModelKind
+from app.runs.schemas import ENSEMBLE
 from workers.jobs.claimed import Claimed
 from workers.jobs.storing import store_model
 from workers.training.loop import Outcome
@@ -14,6 +15,7 @@ def work(claimed: Claimed) -> Outcome:
         claimed.config, list(claimed.examples("prompts")), claimed, policy=claimed.model_folder("policy"),
         reward_model=claimed.model_folder("reward_model"), out=claimed.out, checkpoints=claimed.checkpoints,
         texts=claimed.examples("texts"), watch=claimed.optional_folder("watch"),
+        others=[claimed.model_folder(part) for part in ENSEMBLE if part in claimed.models],
     )  # fmt: skip
     if outcome.finished:
         store_model(claimed, ModelKind.policy, outcome.metrics)

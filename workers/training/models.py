@@ -22,6 +22,8 @@ from transformers import (
 from transformers.utils import logging
 
 from workers.rlhf.masking import position_ids, take_last
+from workers.training.adapters import FOLDER as ADAPTER
+from workers.training.adapters import detach_lora, load_adapter, merge_lora, save_adapter
 from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
 from workers.training.checkpoints import written_beside
 from workers.training.loop import CannotTrain
@@ -30,6 +32,11 @@ from workers.training.shared_prefix import last_hidden, shares_prefix
 # A worker's log is for people: no progress bars, no table of the head that is new by intent.
 logging.disable_progress_bar()
 logging.set_verbosity_error()
+
+_UNMERGED = (
+    "\n\nThe adapters were not merged: the weights here are those before training, the adapters lie in `adapter/`. "
+    "Touchstone puts both together when it loads the folder; elsewhere peft does, with `PeftModel.from_pretrained`.\n"
+)
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -100,7 +107,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 
 
 def load_policy(path: Path) -> PreTrainedModel:
-    """The folder's causal language model, in fp32, on this process's device, dropout off."""
+    """The folder's causal language model, in fp32, on this process's device, dropout off, its adapters merged."""
     _require_causal_lm(path)
     return _load(AutoModelForCausalLM, path)
 
@@ -169,12 +176,15 @@ def new_reward_model(base: Path, *, pad_token_id: int) -> RewardModel:
     return RewardModel(classifier)
 
 
-def load_reward_model(path: Path) -> RewardModel:
-    """A reward model as `save_reward_model` wrote it, its bias with it, on this process's device, dropout off."""
+def load_reward_model(path: Path, *, merge: bool = True) -> RewardModel:
+    """A reward model as `save_reward_model` wrote it, its bias with it, on this process's device, dropout off.
+
+    Without `merge` the adapters that it may have been saved with stay adapters, on weights that do not train.
+    """
     architecture = (_config(path).architectures or ["?"])[0]
     if not architecture.endswith("ForSequenceClassification"):
         raise CannotTrain(f"{path} is a {architecture}, not a reward model.")
-    return RewardModel(_load(AutoModelForSequenceClassification, path, num_labels=1))
+    return RewardModel(_load(AutoModelForSequenceClassification, path, merge=merge, num_labels=1))
 
 
 def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, *, card: str) -> None:
@@ -191,7 +201,12 @@ def save_reward_model(model: RewardModel, tokenizer: PreTrainedTokenizerBase, ou
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, card: str) -> None:
+    """Adapters that were not merged are saved as such, beside the weights that they were trained on."""
+    adapter = detach_lora(model)
     with written_beside(out) as partial:
+        if adapter is not None:
+            save_adapter(adapter, partial / ADAPTER)
+            card += _UNMERGED
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         (partial / "README.md").write_text(card)
@@ -225,7 +240,7 @@ def _refuse_pickle(path: Path) -> None:
     raise CannotTrain(f"{path} has no weights (*.safetensors).")
 
 
-def _load(kind: type, path: Path, *, new: str = "", **options: object) -> PreTrainedModel:
+def _load(kind: type, path: Path, *, new: str = "", merge: bool = True, **options: object) -> PreTrainedModel:
     """Every weight in fp32 from safetensors; a weight that is missing or of the wrong shape is an error.
 
     `new` starts the names of weights that the folder may lack because they are made here.
@@ -244,6 +259,10 @@ def _load(kind: type, path: Path, *, new: str = "", **options: object) -> PreTra
     # Weights mapped from a file lie wherever the file has them, and how arithmetic rounds depends on that alignment.
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
+    if (Path(path) / ADAPTER).is_dir():
+        load_adapter(model, Path(path) / ADAPTER)
+        if merge:
+            merge_lora(model)
     return model.to(device()).eval()
 
 

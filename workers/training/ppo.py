@@ -32,7 +32,7 @@ from workers.training.models import load_tokenizer, save_policy
 from workers.training.ppo_data import Data, prepare, refuse_other_tokenizer
 from workers.training.ppo_experience import collect, experience_metrics
 from workers.training.ppo_look import Look, look
-from workers.training.ppo_networks import load_networks, other_weights
+from workers.training.ppo_networks import Networks, load_networks, other_weights
 from workers.training.ppo_update import Trainee, new_trainee, update, warmup
 from workers.training.rollout import Decoding, stop_ids, uniform_numbers
 
@@ -40,6 +40,22 @@ SHOWN_SAMPLES = 4
 ROWS_IN_FLIGHT = 64  # completions drawn side by side: reading a model's weights costs the same for one as for many
 
 Metrics = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a run is made of, the same in all its iterations; what trains is in it, and moves."""
+
+    config: PpoConfig
+    data: Data
+    trainee: Trainee
+    decoding: Decoding
+    checkpoints: Path
+    belongs_to: str
+
+    def kl_controller(self, coefficient: float) -> KlController:
+        target = self.config.kl_target if self.config.kl_controller == "adaptive" else None
+        return KlController(coefficient, target=target, horizon=self.config.kl_horizon)
 
 
 @dataclass(slots=True)
@@ -65,80 +81,79 @@ def train(
     checkpoints: Path,
     texts: Sequence[Text] = (),
     watch: Path | None = None,
+    others: Sequence[Path] = (),
 ) -> Outcome:
     """Train the policy in `policy` against `reward_model` and write it to `out`; resumes from `checkpoints`.
 
-    `watch` is a second reward model whose scores are reported and never trained on.
+    `others` are further reward models whose scores count as `config.ensemble` says; `watch` is one whose scores are
+    reported and never trained on.
     """
     # 1. What cannot work is said before anything is done.
     start(config)
     tokenizer = load_tokenizer(policy)
-    for judge in (reward_model, watch):
-        if judge is not None:
-            refuse_other_tokenizer(tokenizer, load_tokenizer(judge), judge)
-    networks = load_networks(policy, reward_model, watch=watch, lora_rank=config.lora_rank)
+    for judge in (reward_model, *others, *([watch] if watch else [])):
+        refuse_other_tokenizer(tokenizer, load_tokenizer(judge), judge)
+    networks = load_networks(policy, reward_model, watch=watch, others=others, lora_rank=config.lora_rank)
     data = prepare(config, prompts, texts, tokenizer, networks)
 
     # 2. What trains, and where the run was if it was on its way before.
-    trainee = new_trainee(networks, config=config)
-    decoding = Decoding(
+    belongs_to = fingerprint(config, [*prompts, *texts])
+    decoding, trainee = decoding_of(config, networks, tokenizer), new_trainee(networks, config=config)
+    setup = Setup(config, data, trainee, decoding, checkpoints, belongs_to)
+    run = resume(setup) or begin(setup)
+
+    # 3. One iteration after the other: play, learn, look, keep.
+    total = config.episodes // config.batch_size
+    while run.iteration < total:
+        run.metrics, stopped_by_kl = iterate(setup, run)
+        run.iteration += 1
+        is_last = stopped_by_kl or run.iteration == total
+        samples = take_look(setup, run) if is_last or run.iteration % config.evaluate_every == 0 else ()
+        due = run.iteration % config.checkpoint_every == 0 or run.iteration == total
+        if due:
+            save(setup, run)
+        signal = on_step(Step(run.iteration, total, run.metrics, samples, checkpointed=due))
+        if is_last:
+            break
+        if signal is Signal.STOP:
+            if not due:
+                save(setup, run)
+            return Outcome(finished=False, step=run.iteration, metrics=run.metrics)
+
+    # 4. The chosen weights become the model.
+    metrics = {**run.before.as_before(), **run.metrics, **run.best}
+    write_policy(setup, run, out, base=policy, metrics=metrics)
+    return Outcome(finished=True, step=run.iteration, metrics=metrics)
+
+
+def decoding_of(config: PpoConfig, networks: Networks, tokenizer: PreTrainedTokenizerBase) -> Decoding:
+    return Decoding(
         max_new_tokens=config.max_completion_tokens,
         eos_ids=stop_ids(networks.policy, tokenizer),
         temperature=config.temperature,
         rows=max(config.micro_batch_size, ROWS_IN_FLIGHT),
     )
-    belongs_to = fingerprint(config, [*prompts, *texts])
-    run = resume(config, trainee, checkpoints, belongs_to) or begin(config, trainee, data, decoding)
-
-    # 3. One iteration after the other.
-    total = config.episodes // config.batch_size
-    for iteration in range(run.iteration, total):
-        metrics, stopped_by_kl = iterate(config, trainee, data, run, decoding, iteration=iteration)
-        now: Look | None = None
-        if (iteration + 1) % config.evaluate_every == 0 or iteration + 1 == total or stopped_by_kl:
-            now = take_look(config, trainee, data, run, decoding, iteration=iteration)
-            metrics |= now.metrics | run.best
-        run.iteration, run.metrics = iteration + 1, metrics
-        due = run.iteration % config.checkpoint_every == 0 or run.iteration == total
-        if due:
-            save(run, trainee, checkpoints, belongs_to)
-        samples = shown(data, run.before, now) if now else ()
-        signal = on_step(Step(run.iteration, total, metrics, samples, checkpointed=due))
-        if stopped_by_kl:
-            break
-        if signal is Signal.STOP and run.iteration < total:
-            if not due:
-                save(run, trainee, checkpoints, belongs_to)
-            return Outcome(finished=False, step=run.iteration, metrics=metrics)
-
-    # 4. The chosen weights become the model.
-    metrics = {**run.before.as_before(), **run.metrics, **run.best}
-    write_policy(config, trainee, run, data.tokenizer, out, base=policy, data=data, metrics=metrics)
-    return Outcome(finished=True, step=run.iteration, metrics=metrics)
 
 
-def begin(config: PpoConfig, trainee: Trainee, data: Data, decoding: Decoding) -> Run:
+def begin(setup: Setup) -> Run:
     """A run at its start, after a look at what the policy writes before any step."""
-    target = config.kl_target if config.kl_controller == "adaptive" else None
-    kl = KlController(config.kl_coefficient, target=target, horizon=config.kl_horizon)
-    return Run(kl, look(trainee.networks, data, config=config, decoding=decoding), {}, {})
+    before = look(setup.trainee.networks, setup.data, config=setup.config, decoding=setup.decoding)
+    return Run(setup.kl_controller(setup.config.kl_coefficient), before, {}, {})
 
 
-def iterate(
-    config: PpoConfig, trainee: Trainee, data: Data, run: Run, decoding: Decoding, *, iteration: int
-) -> tuple[Metrics, bool]:
+def iterate(setup: Setup, run: Run) -> tuple[Metrics, bool]:
     """Play one batch of episodes and learn from it, unless the KL says to stop; the metrics, and whether it did."""
-    began = time.perf_counter()
+    began, config, data, iteration = time.perf_counter(), setup.config, setup.data, run.iteration
     batch = visits(len(data.prompts), iteration * config.batch_size, config.batch_size, seed=config.seed)
     uniforms = uniform_numbers(
         config.seed, "episodes", iteration, shape=(config.batch_size, 1, config.max_completion_tokens)
     )
     experience = collect(
-        trainee.networks,
+        setup.trainee.networks,
         [data.prompts[i] for i in batch],
         uniforms,
         config=config,
-        decoding=decoding,
+        decoding=setup.decoding,
         kl_coefficient=run.kl.coefficient,
         eos_id=data.tokenizer.eos_token_id,
     )
@@ -149,9 +164,8 @@ def iterate(
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + iteration)
     orders = [torch.randperm(config.batch_size, generator=generator).tolist() for _ in range(config.inner_epochs)]
     factor = warmup(iteration, over=config.warmup_iterations, start=config.warmup_start)
-    metrics |= update(
-        trainee, experience, orders, draw_texts(config, data, iteration=iteration), config=config, lr_factor=factor
-    )
+    drawn = draw_texts(config, data, iteration=iteration)
+    metrics |= update(setup.trainee, experience, orders, drawn, config=config, lr_factor=factor)
     run.kl.update(metrics["kl"], episodes=config.batch_size)
     metrics["learning_rate"] = config.learning_rate * factor
     metrics["episodes_per_second"] = config.batch_size / (time.perf_counter() - began)
@@ -185,35 +199,25 @@ def weights_to_save(trainee: Trainee) -> dict[str, Tensor]:
     return trainee.ema or trainable(trainee.networks.policy)
 
 
-def take_look(
-    config: PpoConfig,
-    trainee: Trainee,
-    data: Data,
-    run: Run,
-    decoding: Decoding,
-    *,
-    iteration: int,
-) -> Look:
-    """Look at the policy that would be saved now, and note whether it is the best so far."""
-    weights = weights_to_save(trainee)
+def take_look(setup: Setup, run: Run) -> tuple[Sample, ...]:
+    """Look at the policy that would be saved now, add what was seen to the metrics, note whether it is the best."""
+    config, trainee, weights = setup.config, setup.trainee, weights_to_save(setup.trainee)
     with other_weights(trainee.networks.policy, weights):
-        now = look(trainee.networks, data, config=config, decoding=decoding)
+        now = look(trainee.networks, setup.data, config=config, decoding=setup.decoding)
     merit = now.merit()
     if merit is not None and merit > run.best.get("best_valid_reward", -torch.inf):
-        run.best = {"best_valid_reward": merit, "best_iteration": float(iteration + 1)}
+        run.best = {"best_valid_reward": merit, "best_iteration": float(run.iteration)}
         if config.keep == "best":
             run.best_weights = {name: tensor.clone() for name, tensor in weights.items()}
-    return now
-
-
-def shown(data: Data, before: Look, now: Look) -> tuple[Sample, ...]:
-    rows = zip(data.looked_at, before.texts, now.texts, before.rewards, now.rewards, strict=True)
+    run.metrics |= now.metrics | run.best
+    rows = zip(setup.data.looked_at, run.before.texts, now.texts, run.before.rewards, now.rewards, strict=True)
     return tuple(Sample(said.text, *rest) for said, *rest in rows)[:SHOWN_SAMPLES]
 
 
-def save(run: Run, trainee: Trainee, checkpoints: Path, belongs_to: str) -> None:
+def save(setup: Setup, run: Run) -> None:
+    trainee = setup.trainee
     extra: dict[str, Any] = {
-        "belongs_to": belongs_to,
+        "belongs_to": setup.belongs_to,
         "kl_coefficient": run.kl.coefficient,
         "optimizer_steps": trainee.steps,
         "best": run.best,
@@ -222,7 +226,7 @@ def save(run: Run, trainee: Trainee, checkpoints: Path, belongs_to: str) -> None
     }
     groups = {"ema": trainee.ema, "best": run.best_weights}
     save_checkpoint(
-        checkpoints,
+        setup.checkpoints,
         run.iteration,
         modules={"policy": trainee.networks.policy, "value": trainee.networks.value},
         optimizers={"policy": trainee.policy_optimizer, "value": trainee.value_optimizer},
@@ -231,22 +235,22 @@ def save(run: Run, trainee: Trainee, checkpoints: Path, belongs_to: str) -> None
     )
 
 
-def resume(config: PpoConfig, trainee: Trainee, checkpoints: Path, belongs_to: str) -> Run | None:
+def resume(setup: Setup) -> Run | None:
     """Put everything back as the newest checkpoint has it; None if there is none."""
+    trainee = setup.trainee
     checkpoint = load_newest(
-        checkpoints,
+        setup.checkpoints,
         modules={"policy": trainee.networks.policy, "value": trainee.networks.value},
         optimizers={"policy": trainee.policy_optimizer, "value": trainee.value_optimizer},
     )
     if checkpoint is None:
         return None
-    refuse_foreign(checkpoint, belongs_to)
+    refuse_foreign(checkpoint, setup.belongs_to)
     device = trainee.networks.policy.device
     groups = {name: {key: t.to(device) for key, t in group.items()} for name, group in checkpoint.tensors.items()}
     trainee.ema, trainee.steps = groups.get("ema", {}), checkpoint.extra["optimizer_steps"]
-    target = config.kl_target if config.kl_controller == "adaptive" else None
     return Run(
-        kl=KlController(checkpoint.extra["kl_coefficient"], target=target, horizon=config.kl_horizon),
+        kl=setup.kl_controller(checkpoint.extra["kl_coefficient"]),
         before=Look(**checkpoint.extra["before"]),
         best=checkpoint.extra["best"],
         best_weights=groups.get("best", {}),
@@ -255,28 +259,19 @@ def resume(config: PpoConfig, trainee: Trainee, checkpoints: Path, belongs_to: s
     )
 
 
-def write_policy(
-    config: PpoConfig,
-    trainee: Trainee,
-    run: Run,
-    tokenizer: PreTrainedTokenizerBase,
-    out: Path,
-    *,
-    base: Path,
-    data: Data,
-    metrics: Metrics,
-) -> None:
+def write_policy(setup: Setup, run: Run, out: Path, *, base: Path, metrics: Metrics) -> None:
+    config, data, trainee = setup.config, setup.data, setup.trainee
     policy = trainee.networks.policy
     weights = run.best_weights or weights_to_save(trainee)
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
             if name in weights:
                 parameter.copy_(weights[name])
-    merge_lora(policy)
+    if config.merge_lora:
+        merge_lora(policy)
     counts = {"prompts": len(data.prompts), "left_out": data.left_out, "texts": len(data.texts)}
     title = "PPO-ptx policy" if config.ptx_coefficient else "PPO policy"
     said = "The weights are " + ("the moving average of those" if config.ema else "those")
     said += f" that iteration {int(metrics.get('best_iteration', 0)) if run.best_weights else run.iteration} left."
-    save_policy(
-        policy, tokenizer, out, card=model_card(title, said, base=base, config=config, data=counts, metrics=metrics)
-    )
+    card = model_card(title, said, base=base, config=config, data=counts, metrics=metrics)
+    save_policy(policy, data.tokenizer, out, card=card)

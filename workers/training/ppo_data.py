@@ -76,7 +76,8 @@ def prepare(
 
 
 def refuse_too_short_a_context(config: PpoConfig, networks: Networks) -> None:
-    bodies = [networks.policy, networks.value.body, *([networks.watch.body] if networks.watch else [])]
+    judges = [networks.value, *networks.others, *([networks.watch] if networks.watch else [])]
+    bodies = [networks.policy, *(judge.body for judge in judges)]
     require_room(config, min(context_of(body.config) for body in bodies))
     context = context_of(networks.policy.config)
     if config.ptx_coefficient and config.ptx_tokens > context:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from app.runs.configs import PpoConfig
+from workers.rlhf.ensemble import combine_scores
 from workers.rlhf.gae import estimate_advantages, whiten
 from workers.rlhf.kl import KL_ESTIMATORS, kl_k1, kl_k3
 from workers.rlhf.ppo_losses import explained_variance, per_token_rewards
@@ -29,6 +30,7 @@ class Experience:
     advantages: Tensor
     returns: Tensor
     scores: Tensor  # (N,)
+    spread: Tensor  # (N,) standard deviation of the reward models' scores
     watch_scores: Tensor | None  # (N,)
     missing_eos: Tensor  # (N,) bool
 
@@ -82,7 +84,7 @@ def collect(
         advantages = whiten(advantages, mask)
     return Experience(
         prompts, completions, mask, logprobs, measured.ref_logprobs, measured.values, advantages, returns,
-        measured.scores, measured.watch_scores, missing_eos,
+        measured.scores, measured.spread, measured.watch_scores, missing_eos,
     )  # fmt: skip
 
 
@@ -94,6 +96,7 @@ class Measured:
     ref_logprobs: Tensor
     values: Tensor
     scores: Tensor
+    spread: Tensor
     watch_scores: Tensor | None
 
 
@@ -115,6 +118,7 @@ def measure(
         ref_logprobs=tokens.clone(),
         values=tokens,
         scores=scores,
+        spread=scores.clone(),
         watch_scores=scores.clone() if networks.watch else None,
     )
     for piece in micro_batches(by_length(prompts, completions), config.micro_batch_size):
@@ -124,7 +128,9 @@ def measure(
             measured.ref_logprobs[piece] = scatter(ref_logprobs, mask[piece])
             measured.values[piece] = scatter(networks.values(rows), mask[piece])
             whole = stack_rows([prompts[i] for i in piece], [judged[i] for i in piece], device=mask.device)
-            measured.scores[piece] = networks.scores(whole)
+            each = networks.scores(whole)  # (M, B)
+            measured.scores[piece] = combine_scores(each, config.ensemble, penalty=config.ensemble_penalty)
+            measured.spread[piece] = each.std(dim=0, unbiased=False)
             if measured.watch_scores is not None:
                 measured.watch_scores[piece] = networks.watch_scores(whole)
             if measured.logprobs is not None:
@@ -139,6 +145,12 @@ def as_judged(drawn: Drawn, eos_id: int) -> list[int]:
     A score read anywhere else is one that no ranking ever taught, and PPO finds completions for which it is high.
     """
     return [*(drawn.tokens[:-1] if drawn.ended else drawn.tokens), eos_id]
+
+
+def repeated_share(tokens: Sequence[int]) -> float:
+    """How many of a completion's runs of three tokens it had said before."""
+    runs = list(zip(tokens, tokens[1:], tokens[2:], strict=False))
+    return 1.0 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def by_length(prompts: Sequence[list[int]], completions: Sequence[list[int]]) -> list[int]:
@@ -172,7 +184,10 @@ def experience_metrics(experience: Experience) -> dict[str, float]:
         "length": mask.sum(dim=1).float().mean(),
         "eos_share": 1.0 - experience.missing_eos.float().mean(),
         "entropy": -(experience.logprobs * mask).sum() / mask.sum(),  # of the tokens drawn: no vocabulary needed
+        "repetition": torch.tensor([repeated_share(tokens) for tokens in experience.completions]).mean(),
     }
+    if bool(experience.spread.any()):
+        metrics["reward_spread"] = experience.spread.mean()
     if experience.watch_scores is not None:
         metrics["reward_watch"] = experience.watch_scores.mean()
     return {name: float(value) for name, value in metrics.items()} | {

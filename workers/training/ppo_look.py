@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from app.runs.configs import PpoConfig
+from workers.rlhf.ensemble import combine_scores
 from workers.training.batching import decode_completion, micro_batches, text_window
 from workers.training.models import autocast
 from workers.training.ppo_data import Data
@@ -41,7 +42,8 @@ def look(networks: Networks, data: Data, *, config: PpoConfig, decoding: Decodin
         for piece in micro_batches(range(len(prompts)), config.micro_batch_size):
             completions = [as_judged(drawn[i], data.tokenizer.eos_token_id) for i in piece]
             rows = stack_rows([prompts[i] for i in piece], completions, device=networks.policy.device)
-            rewards += networks.scores(rows).tolist()
+            scores = networks.scores(rows)
+            rewards += combine_scores(scores, config.ensemble, penalty=config.ensemble_penalty).tolist()
             watched += networks.watch_scores(rows).tolist() if networks.watch else []
     metrics = {"text_loss": text_loss(networks, data, config=config)} if data.valid_texts else {}
     if data.held_out:

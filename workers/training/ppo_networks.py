@@ -1,7 +1,9 @@
-"""PPO's four networks: policy, its frozen reference, value network and frozen reward model, and what each computes.
+"""PPO's networks: policy, its frozen reference, value network and frozen reward models, and what each computes.
 
-With adapters (`lora_rank` above 0) policy and reference are one set of weights, and so are value network and
-reward model: the second of each pair is the first with its adapters off.
+With adapters (`lora_rank` above 0) policy and reference are one set of weights: the reference is the policy with its
+adapters off. A reward model that was saved with its adapters unmerged gives the value network its adapters to start
+from, and if it was trained on the policy's own weights, all four are adapters and heads on these. Any other reward
+model brings its own weights, which the value network shares with it: value is then the reward model with adapters.
 """
 
 import copy
@@ -15,9 +17,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from workers.rlhf.masking import completion_targets
-from workers.training.adapters import add_lora, lora_off
+from workers.training.adapters import add_lora, has_lora, lora_off, share_weights
 from workers.training.batching import pad
-from workers.training.heads import body_and_head, token_logprobs
+from workers.training.heads import body_and_head, hidden_at, token_logprobs
 from workers.training.models import RewardModel, load_policy, load_reward_model
 
 
@@ -47,6 +49,7 @@ class Networks:
     reward: RewardModel | None  # None: the value network with its adapters off, under `reward_head`
     reward_head: nn.Linear
     watch: RewardModel | None
+    others: tuple[RewardModel, ...] = ()  # of the ensemble, beside `reward`
 
     def logprobs(self, rows: Rows, *, temperature: float) -> Tensor:
         """log pi of each completion token under the policy: (n,)."""
@@ -62,16 +65,18 @@ class Networks:
 
     def values(self, rows: Rows) -> Tensor:
         """What the value network expects before each completion token is written: (n,)."""
-        hidden = self.value.body(input_ids=rows.ids, use_cache=False).last_hidden_state[rows.predicts]
+        hidden = hidden_at(self.value.body, rows.predicts, input_ids=rows.ids)  # (n, d)
         return self.value.head(hidden).squeeze(-1).float() + self.value.bias
 
     @torch.no_grad()
     def scores(self, rows: Rows) -> Tensor:
-        """The reward model's score of each whole conversation, its bias added: (B,)."""
+        """Each reward model's score of each whole conversation, its bias added: (M, B)."""
         if self.reward is not None:
-            return last_token_scores(self.reward.body, self.reward.head, rows) + self.reward.bias
-        with lora_off(self.value):
-            return last_token_scores(self.value.body, self.reward_head, rows).detach() + self.value.bias
+            first = last_token_scores(self.reward.body, self.reward.head, rows) + self.reward.bias
+        else:
+            with lora_off(self.value):
+                first = last_token_scores(self.value.body, self.reward_head, rows).detach() + self.value.bias
+        return torch.stack([first, *(last_token_scores(o.body, o.head, rows) + o.bias for o in self.others)])
 
     @torch.no_grad()
     def watch_scores(self, rows: Rows) -> Tensor:
@@ -79,38 +84,51 @@ class Networks:
         return last_token_scores(self.watch.body, self.watch.head, rows) + self.watch.bias
 
 
-def load_networks(policy: Path, reward_model: Path, *, watch: Path | None, lora_rank: int) -> Networks:
+def load_networks(
+    policy: Path, reward_model: Path, *, watch: Path | None, lora_rank: int, others: Sequence[Path] = ()
+) -> Networks:
     """Value starts as the reward model, head and bias included (Ouyang et al. 2022, C.4); dropout is off in all."""
+    value = load_reward_model(reward_model, merge=not lora_rank)
+    adapted = has_lora(value)  # the reward model's own adapters, where the value network's start
     networks = Networks(
         policy=load_policy(policy),
-        value=load_reward_model(reward_model),
+        value=value,
         reference=None if lora_rank else load_policy(policy),
-        reward=None if lora_rank else load_reward_model(reward_model),
-        reward_head=nn.Identity(),
-        watch=load_reward_model(watch) if watch else None,
+        reward=load_reward_model(reward_model, merge=not lora_rank) if adapted or not lora_rank else None,
+        reward_head=copy.deepcopy(value.head).requires_grad_(False),
+        watch=load_reward_model(watch, merge=not lora_rank) if watch else None,
+        others=tuple(load_reward_model(path, merge=not lora_rank) for path in others),
     )
-    networks.reward_head = copy.deepcopy(networks.value.head)
-    for frozen in (networks.reference, networks.reward, networks.reward_head, networks.watch):
-        if frozen is not None:
-            frozen.requires_grad_(False)
+    frozen = [networks.reference, networks.reward, networks.watch, *networks.others]
+    for network in frozen:
+        if network is not None:
+            network.requires_grad_(False).eval()
     if lora_rank:
         add_lora(networks.policy, lora_rank)
-        add_lora(networks.value, lora_rank)
-    for network in (networks.policy, networks.value, networks.reference, networks.reward, networks.watch):
-        if network is not None:
-            network.eval()
+        if not adapted:
+            add_lora(value, lora_rank)
+        value.head.requires_grad_(True)
+        owners = [networks.policy]
+        for network in (value, networks.reward, networks.watch, *networks.others):
+            if network is not None:
+                for owner in owners:
+                    share_weights(network, owner)
+                owners.append(network)
+    networks.policy.eval()
+    value.eval()
     return networks
 
 
 def completion_logprobs(model: PreTrainedModel, rows: Rows, *, temperature: float) -> Tensor:
     body, head = body_and_head(model)
-    hidden = body(input_ids=rows.ids, use_cache=False).last_hidden_state[rows.predicts]  # (n, d)
+    hidden = hidden_at(body, rows.predicts, input_ids=rows.ids)  # (n, d)
     return token_logprobs(head, hidden, rows.targets, temperature=temperature)
 
 
 def last_token_scores(body: nn.Module, head: nn.Module, rows: Rows) -> Tensor:
-    hidden = body(input_ids=rows.ids, use_cache=False).last_hidden_state
-    return head(hidden[torch.arange(len(rows.last), device=hidden.device), rows.last]).squeeze(-1).float()
+    at_last = torch.zeros_like(rows.predicts)
+    at_last[torch.arange(len(rows.last), device=at_last.device), rows.last] = True
+    return head(hidden_at(body, at_last, input_ids=rows.ids)).squeeze(-1).float()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from workers.training.loop import adamw, take_step
 from workers.training.models import autocast
 from workers.training.ppo_experience import Experience, by_length
 from workers.training.ppo_networks import Networks
+from workers.training.recomputing import recomputing
 
 
 @dataclass(slots=True)
@@ -73,8 +74,10 @@ def update(
     minibatches = [part for order in orders for part in micro_batches(order, config.minibatch_size)]
     assert len(texts) == len(minibatches), f"{len(texts)} groups of texts for {len(minibatches)} minibatches"
     sums = Sums()
+    networks, again = trainee.networks, config.activation_checkpointing
     for minibatch, examples in zip(minibatches, texts, strict=True):
-        numbers = accumulate_gradients(trainee.networks, experience, minibatch, examples, config=config)
+        with recomputing(networks.policy, wanted=again), recomputing(networks.value, wanted=again):
+            numbers = accumulate_gradients(networks, experience, minibatch, examples, config=config)
         norms = step_both(trainee, numbers, config=config, lr_factor=lr_factor)
         sums.add(**numbers, **norms)
     return sums.over(len(minibatches))

@@ -33,6 +33,7 @@ from workers.training.models import (
     save_reward_model,
 )
 from workers.training.rankings import Element, Elements, prepare
+from workers.training.recomputing import recomputing
 
 EVALUATION_BATCH = 16
 
@@ -75,7 +76,8 @@ def train(
         lengths = [len(element) for element in elements.train]
         order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
         batch = [elements.train[i] for i in order[place]]
-        loss, right = accumulate(model, batch, config=config)
+        with recomputing(model, wanted=config.activation_checkpointing):
+            loss, right = accumulate(model, batch, config=config)
         learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
         grad_norm = take_step(
             optimizer, learning_rate=learning_rate, max_grad_norm=config.max_grad_norm, loss=loss, step=number
@@ -96,7 +98,8 @@ def train(
             return Outcome(finished=False, step=number, metrics=metrics)
 
     # 6. Bias, held-out accuracy, folder.
-    merge_lora(model)
+    if config.merge_lora:
+        merge_lora(model)
     model.bias = bias_to_demonstrations(config, model, tokenizer, demonstrations, elements)
     metrics = held_out(model, elements) | _counts(elements) | {"bias": model.bias}
     card = model_card(

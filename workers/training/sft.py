@@ -57,6 +57,7 @@ from workers.training.models import (
     load_tokenizer,
     save_policy,
 )
+from workers.training.recomputing import recomputing
 from workers.training.rollout import Decoding, draw_completions, stop_ids
 
 SHOWN_SAMPLES = 4
@@ -146,8 +147,9 @@ def train(
         batch = [data.train[i] for i in order[place]]
         mixed = draw_texts(config, tokenizer, plain, count=texts_in_batch, step=number)
         model.train()
-        loss = accumulate(model, batch, config=config, share=1 - config.pretraining_mix)
-        text_loss = accumulate(model, mixed, config=config, share=config.pretraining_mix) if mixed else 0.0
+        with recomputing(model, wanted=config.activation_checkpointing):
+            loss = accumulate(model, batch, config=config, share=1 - config.pretraining_mix)
+            text_loss = accumulate(model, mixed, config=config, share=config.pretraining_mix) if mixed else 0.0
         learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
         grad_norm = take_step(
             optimizer,
@@ -181,7 +183,8 @@ def train(
 
     # 7. The chosen epoch becomes the model.
     model.load_state_dict(load_file(_best_file(checkpoints, extra["best"])), strict=False)
-    merge_lora(model)
+    if config.merge_lora:
+        merge_lora(model)
     counts = {"demonstrations": len(data.train), "validation_demonstrations": len(data.valid)}
     counts |= {"left_out": data.left_out}
     metrics = {f"best_{name}": value for name, value in extra["epochs"][extra["best"] - 1].items()}

@@ -279,3 +279,38 @@ def test_a_clone_asks_for_the_same(project: Project, admin: Person, base: Model)
         again = creation.create_run(session, project, RunKind.sft, creation.plan_of(session, run), by=admin)
     assert again.config == run.config
     assert again.id != run.id
+
+
+def _ppo_parts(project: Project, admin: Person, **further: str) -> dict[str, str]:
+    """A policy, prompts and reward models a, b and c; `further` names the other parts' reward models."""
+    with writing() as session:
+        make_prompt(session, project)
+        policy = make_model(session, project, name="sft", kind=ModelKind.sft)
+        judges = {name: str(make_model(session, project, name=name, kind=ModelKind.reward).id) for name in "abc"}
+    parts = {"policy": str(policy.id), "reward_model": judges["a"], "prompts": "new"}
+    return parts | {part: judges[name] for part, name in further.items()}
+
+
+def test_a_policy_may_be_optimised_for_several_reward_models(project: Project, admin: Person) -> None:
+    parts = _ppo_parts(project, admin, reward_model_2="b", watch="c")
+    run = _ask(project, RunKind.ppo, admin, parts=parts, ptx_coefficient=0, ensemble="min")
+    with reading() as session:
+        found = {each.part: each.model.name for each in history.inputs_of(session, run) if each.model}
+    assert found == {"policy": "sft", "reward_model": "a", "reward_model_2": "b", "watch": "c"}
+    assert run.config["ensemble"] == "min"
+
+
+@pytest.mark.parametrize(
+    ("further", "part", "says"),
+    [
+        ({"reward_model_3": "a"}, "reward_model_3", "a is chosen twice"),
+        ({"reward_model_2": "b", "watch": "b"}, "watch", "b is trained on, so it can't watch"),
+    ],
+)
+def test_one_reward_model_has_one_part(
+    project: Project, admin: Person, further: dict[str, str], part: str, says: str
+) -> None:
+    parts = _ppo_parts(project, admin, **further)
+    with pytest.raises(Invalid, match=says) as refused:
+        _ask(project, RunKind.ppo, admin, parts=parts, ptx_coefficient=0)
+    assert list(refused.value.fields) == [part]

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from app.datasets.examples import Prompt
 from app.runs.configs import PpoConfig
+from tests.workers.training.test_ppo_networks import write_adapted
 from tests.workers.training.tiny_ppo import (
     Steps,
     ppo_config,
@@ -30,6 +31,7 @@ from tests.workers.training.tiny_ppo import (
 from workers.training import ppo
 from workers.training.checkpoints import complete_checkpoints
 from workers.training.loop import CannotTrain, Outcome, Step, TrainingFailed
+from workers.training.models import load_policy
 from workers.training.ppo import visits
 
 pytestmark = pytest.mark.train
@@ -64,7 +66,7 @@ def run(models: Path, folder: Path, on_step: Steps | None = None, *, watch: bool
 def saved(folder: Path) -> dict[str, bytes]:
     """Every byte that a run leaves: the model, and the last checkpoint with weights, Adams and random states."""
     last = complete_checkpoints(folder / "checkpoints")[-1]
-    files = [*sorted((folder / "out").iterdir()), *sorted(last.iterdir())]
+    files = [*sorted(path for path in (folder / "out").rglob("*") if path.is_file()), *sorted(last.iterdir())]
     return {file.name: file.read_bytes() for file in files if file.name != "README.md"}
 
 
@@ -173,6 +175,29 @@ def test_30_with_adapters_too(models: Path, tmp_path: Path) -> None:
     assert not any("lora" in name for name in names)
 
 
+def test_30_with_one_shared_base_an_ensemble_and_adapters_left_unmerged(models: Path, tmp_path: Path) -> None:
+    write_adapted(tmp_path / "adapted", models / "policy", seed=3)
+    settings = {"lora_rank": 2, "merge_lora": False, "episodes": 16, "checkpoint_every": 1, "ensemble": "min"}
+
+    def go(folder: Path, steps: Steps) -> None:
+        ppo.train(
+            ppo_config(**settings), prompts(), steps, policy=models / "policy", reward_model=tmp_path / "adapted",
+            others=[models / "reward"], out=folder / "out", checkpoints=folder / "checkpoints", texts=texts(),
+        )  # fmt: skip
+
+    whole = Steps()
+    go(tmp_path / "whole", whole)
+    go(tmp_path / "parts", Steps(stop_after=1))
+    go(tmp_path / "parts", Steps())
+    assert_same_end(tmp_path / "parts", tmp_path / "whole")
+    assert whole[-1].metrics["reward_spread"] > 0
+    before = load_file(models / "policy" / "model.safetensors")
+    after = load_file(tmp_path / "whole" / "out" / "model.safetensors")
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    ours = load_policy(tmp_path / "whole" / "out")
+    assert not torch.equal(ours.model.layers[0].mlp.up_proj.weight, before["model.layers.0.mlp.up_proj.weight"])
+
+
 def test_a_finished_run_started_again_writes_the_same_model(models: Path, tmp_path: Path) -> None:
     run(models, tmp_path, episodes=8)
     first, steps = saved(tmp_path), Steps()
@@ -187,7 +212,8 @@ def test_each_iteration_reports_what_the_page_shows(whole: tuple[Path, Steps, Ou
         (1, 4, False), (2, 4, True), (3, 4, False), (4, 4, True),
     ]  # fmt: skip
     promised = {
-        "reward", "reward_watch", "kl", "kl_k3", "length", "eos_share", "entropy", "approx_kl", "clip_fraction",
+        "reward", "reward_watch", "kl", "kl_k3", "length", "eos_share", "entropy", "repetition", "approx_kl",
+        "clip_fraction",
         "policy_loss", "value_loss", "ptx_loss", "explained_variance", "learning_rate", "episodes",
         "episodes_per_second", "text_loss", "valid_reward", "valid_reward_watch", "best_valid_reward", "best_iteration",
     }  # fmt: skip

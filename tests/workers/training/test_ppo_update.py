@@ -13,7 +13,7 @@ from workers.training.adapters import lora_off
 from workers.training.checkpoints import trainable
 from workers.training.loop import TrainingFailed
 from workers.training.models import load_policy, load_reward_model
-from workers.training.ppo_experience import Experience, collect, experience_metrics
+from workers.training.ppo_experience import Experience, collect, experience_metrics, repeated_share
 from workers.training.ppo_networks import Networks, load_networks, other_weights, stack_rows
 from workers.training.ppo_update import Sums, accumulate_gradients, add_text_gradient, new_trainee, update, warmup
 from workers.training.rollout import Decoding, uniform_numbers
@@ -147,6 +147,32 @@ def test_21_advantages_are_white_over_the_whole_iteration(networks: Networks) ->
     assert float(kept.var(unbiased=False)) == pytest.approx(1, abs=1e-4)
 
 
+def test_repetition_is_the_share_of_trigrams_said_before(networks: Networks) -> None:
+    assert repeated_share([1, 2, 3, 1, 2, 3, 1]) == pytest.approx(2 / 5)
+    assert repeated_share([7] * 6) == pytest.approx(3 / 4)
+    assert repeated_share([1, 2, 3, 4]) == repeated_share([1, 1]) == repeated_share([]) == 0
+    experience = play(networks, ppo_config())
+    repeating = replace(experience, completions=[[5] * 10] * 8)
+    assert experience_metrics(repeating)["repetition"] == pytest.approx(7 / 8)
+
+
+def test_entropy_is_that_of_the_distributions_drawn_from(networks: Networks) -> None:
+    """Estimated by the drawn tokens alone; here against the whole distributions, which are never kept in training."""
+    found, exact = [], []
+    for number in range(12):
+        uniforms = uniform_numbers(number, "entropy", shape=(len(PROMPTS), 1, 10))
+        decoding = Decoding(max_new_tokens=10, eos_ids=EOS_IDS)
+        experience = collect(
+            networks, PROMPTS, uniforms, config=ppo_config(), decoding=decoding, kl_coefficient=0, eos_id=0
+        )
+        found.append(experience_metrics(experience)["entropy"])
+        rows = experience.rows(range(8))
+        with torch.no_grad():
+            whole = networks.policy(rows.ids).logits[rows.predicts].log_softmax(-1)
+        exact.append(-float((whole.exp() * whole).sum(-1).mean()))
+    assert sum(found) / 12 == pytest.approx(sum(exact) / 12, rel=0.05)
+
+
 @pytest.mark.parametrize("micro", [1, 2, 3])
 def test_23_micro_batches_change_no_gradient(networks: Networks, micro: int) -> None:
     config = ppo_config(minibatch_size=8, micro_batch_size=8)
@@ -158,6 +184,18 @@ def test_23_micro_batches_change_no_gradient(networks: Networks, micro: int) -> 
     assert_close(gradients(networks.policy), whole_policy, atol=2e-5)
     assert_close(gradients(networks.value), whole_value)
     assert numbers == pytest.approx(whole_numbers, abs=1e-5)
+
+
+def test_activation_checkpointing_changes_no_step(folders: tuple[Path, Path]) -> None:
+    after = []
+    for again in (False, True):
+        networks = load_networks(*folders, watch=None, lora_rank=0)
+        config = ppo_config(activation_checkpointing=again, minibatch_size=4)
+        trainee = new_trainee(networks, config=config)
+        for _ in range(2):  # episodes are drawn with a cache of keys and values, which must work on
+            update(trainee, play(networks, config), [range(8)], [TEXTS] * 2, config=config, lr_factor=1)
+        after.append(trainable(networks.policy) | trainable(networks.value))
+    assert_close(*after, atol=0)
 
 
 def test_23_a_minibatchs_losses_are_means_over_its_own_tokens(networks: Networks) -> None:
