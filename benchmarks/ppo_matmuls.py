@@ -1,0 +1,89 @@
+"""What share of PPO's update is matrix products at full speed: its own shapes, each timed alone, against the update.
+
+python -m benchmarks.ppo_matmuls --threads 2
+"""
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.ppo_ours import settings
+from benchmarks.ppo_world import COMPLETION, EOS, EPISODES, token_prompts, write_models
+from workers.training.ppo_experience import collect
+from workers.training.ppo_networks import load_networks
+from workers.training.ppo_update import new_trainee, update
+from workers.training.rollout import Decoding, uniform_numbers
+
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm", "_linear_pointwise"}
+SECONDS = 0.1  # for which a shape is repeated
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products inside its block, by operation, shapes and strides, with arguments of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self.calls: dict[str, tuple[Any, tuple]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func.__name__.split(".")[0] in PRODUCTS:
+            described = [(tuple(a.shape), a.stride()) if isinstance(a, Tensor) else a for a in args]
+            key = f"{func} {described}"
+            self.counts[key] += 1
+            self.calls[key] = func, args
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def alone(func: Any, args: tuple) -> float:
+    """Seconds that one product takes, on numbers of its own."""
+    own = [torch.empty_strided(a.shape, a.stride()).normal_() if isinstance(a, Tensor) else a for a in args]
+    func(*own)
+    repeats, began = 0, time.perf_counter()
+    while time.perf_counter() - began < SECONDS:
+        func(*own)
+        repeats += 1
+    return (time.perf_counter() - began) / repeats
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    threads = parser.parse_args().threads
+    torch.set_num_threads(threads)
+    config = settings(inner_epochs=1, iterations=1, threads=threads)
+    with tempfile.TemporaryDirectory() as place:
+        write_models(Path(place), ends=0.0)
+        networks = load_networks(Path(place) / "policy", Path(place) / "reward", watch=None, lora_rank=0)
+    uniforms = uniform_numbers(1, "benchmark", shape=(EPISODES, 1, COMPLETION))
+    decoding = Decoding(max_new_tokens=COMPLETION, eos_ids=frozenset([EOS]), rows=EPISODES)
+    prompts = token_prompts(EPISODES, ragged=False)
+    experience = collect(networks, prompts, uniforms, config=config, decoding=decoding, kl_coefficient=0.05, eos_id=EOS)
+    trainee, minibatches = new_trainee(networks, config=config), EPISODES // config.minibatch_size
+
+    def step() -> float:
+        began = time.perf_counter()
+        update(trainee, experience, [range(EPISODES)], [[]] * minibatches, config=config, lr_factor=1.0)
+        return time.perf_counter() - began
+
+    step()
+    took = sorted(step() for _ in range(5))[2]
+    with Products() as products:
+        step()
+    products_alone = sum(count * alone(*products.calls[key]) for key, count in products.counts.items())
+    print(
+        f"{threads} threads: an epoch's update takes {took:.2f} s, its {products.counts.total()} products of "
+        f"{len(products.counts)} shapes alone {products_alone:.2f} s: {100 * products_alone / took:.0f} % of their rate"
+    )
+
+
+if __name__ == "__main__":
+    main()
