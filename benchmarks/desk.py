@@ -61,10 +61,10 @@ class Desk:
         ranks = {letter: chance.randint(1, len(letters)) for letter in letters}
         return {"submission_key": task.key, "ranks": ranks, "ratings": ratings, "active_seconds": 60}
 
-    async def submit(self, task: Task, judgment: dict[str, Any]) -> dict[str, int]:
-        """Hand in, and return the ranks that the server says it stored."""
+    async def submit(self, task: Task, judgment: dict[str, Any]) -> tuple[str, dict[str, int]]:
+        """Hand in, and return the assignment with the ranks that the server says it stored."""
         answer = await self.client.send_json("POST", f"/api/v1/assignments/{task.id}/submit", judgment)
         assert answer["stored"] is True, answer
         self.before = f"?after={task.id}"
         ranks: dict[str, int] = answer["ranks"]
-        return ranks
+        return task.id, ranks

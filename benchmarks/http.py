@@ -20,6 +20,7 @@ class Client:
     def __init__(self, address: str) -> None:
         self._place = urlsplit(address)
         self.cookies: dict[str, str] = {}
+        self._writer: asyncio.StreamWriter | None = None
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -29,10 +30,12 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     async def connect(self) -> None:
         """A new connection: servers close those that are silent for seconds."""
+        self.close()
         host, port = self._place.hostname, self._place.port
         self._reader, self._writer = await asyncio.open_connection(host, port, limit=2**22)
 
@@ -44,6 +47,7 @@ class Client:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._place.netloc}", f"Cookie: {cookies}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         lines += [f"Content-Type: {kind}", f"Content-Length: {len(content)}", "", ""]
+        assert self._writer is not None, "connect first"
         self._writer.write("\r\n".join(lines).encode() + content)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)

@@ -31,11 +31,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
-def sqlite(folder: Path) -> Iterator[str]:
-    yield f"sqlite:///{folder / 'touchstone.db'}"
-
-
-@contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A PostgreSQL as it comes in its wheel, fsync and all."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
@@ -79,17 +74,16 @@ class Website:
             each.wait(20)
 
     def database_processes(self) -> list[psutil.Process]:
-        """PostgreSQL's server with all that it started; SQLite runs within the web process."""
-        file = self._folder / "postgresql" / "postmaster.pid"
-        if not file.exists():
-            return []
-        server = psutil.Process(int(file.read_text().split()[0]))
-        return [server, *server.children()]
+        return database_processes(self._folder)
 
-    def peak_mib(self) -> float:
-        """The most memory that any web process ever had resident."""
-        found = [Path(f"/proc/{each.pid}/status").read_text() for each in self.processes]
-        return max(int(status.partition("VmHWM:")[2].split()[0]) for status in found) / 1024
+
+def database_processes(folder: Path) -> list[psutil.Process]:
+    """PostgreSQL's server with all that it started; SQLite runs within the web process."""
+    file = folder / "postgresql" / "postmaster.pid"
+    if not file.exists():
+        return []
+    server = psutil.Process(int(file.read_text().split()[0]))
+    return [server, *server.children()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +108,22 @@ def prepare(url: str, *, people: int, fresh: int, items: int, rankings: int) -> 
         began = time.monotonic()
         fill(engine, project, batch, labelers, items=items, rankings=max(items, rankings))
         print(f"That took {time.monotonic() - began:.0f} s.")
+    top_up(engine, batch, fresh)
     with writing(engine) as session:
-        waiting = session.scalar(select(func.count()).where(Item.batch_id == batch.id, Item.taken < Item.wanted)) or 0
-        if waiting < fresh:
-            add_fresh_items(session, batch, fresh - waiting)
         counts = ", ".join(
             f"{session.scalar(select(func.count()).select_from(kind)):,} {name}"
             for kind, name in ((Item, "items"), (Completion, "completions"), (Ranking, "rankings"),
                                (RankingPlace, "ranked places"))
         )  # fmt: skip
     return World(engine, project.slug, [person.email for person in labelers], batch, counts)
+
+
+def top_up(engine: Engine, batch: Batch, fresh: int) -> None:
+    """Fresh items until `fresh` wait."""
+    with writing(engine) as session:
+        waiting = session.scalar(select(func.count()).where(Item.batch_id == batch.id, Item.taken < Item.wanted)) or 0
+        if waiting < fresh:
+            add_fresh_items(session, batch, fresh - waiting)
 
 
 def _project(session: Session) -> tuple[Project, Batch]:
