@@ -49,7 +49,7 @@ def main() -> None:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
-    parser.add_argument("--also", choices=["label-studio"], help="measure it too, installed into var/label-studio")
+    parser.add_argument("--also", choices=["label-studio"], help="measure it too, in an environment of its own")
     parser.add_argument("--next", nargs="+", choices=["page", "api"], default=["page"], help="how an item is asked for")
     parser.add_argument("--levels", nargs="+", type=int, default=[1, 8, 32], help="labelers at once")
     parser.add_argument("--processes", type=int, default=1, help="web processes, as TOUCHSTONE_WEB_PROCESSES sets")
