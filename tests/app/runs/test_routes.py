@@ -135,10 +135,10 @@ def test_filling_in_a_preset_keeps_the_parts_and_the_name_and_replaces_the_setti
     admin: Person, sign_in: SignIn, project: Project, base: Model
 ) -> None:
     with writing() as session:
-        other = make_model(session, project, name="other")
-    typed = _form(other, epochs="77", name="mine", preset="paper-1.3b", fill="1")
+        make_model(session, project, name="newer")  # which a form would start with
+    typed = _form(base, epochs="77", name="mine", preset="paper-1.3b", fill="1")
     page = sign_in(admin).get(f"/p/{project.slug}/runs/new/sft", params=typed).text
-    assert f'<option value="{other.id}" selected>' in page
+    assert f'<option value="{base.id}" selected>' in page
     assert 'value="mine"' in page
     assert _values(page)["epochs"] == "16"
 
