@@ -103,9 +103,6 @@ def _finish(connection: Connection) -> None:
         connection.exec_driver_sql("COMMIT")
         connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         connection.exec_driver_sql("BEGIN")
-    else:
-        connection.exec_driver_sql("ANALYZE")  # as autovacuum does within a minute
-        connection.commit()
     connection.invalidate()  # with the settings of this connection
 
 

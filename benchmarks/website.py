@@ -124,6 +124,9 @@ def top_up(engine: Engine, batch: Batch, fresh: int) -> None:
         waiting = session.scalar(select(func.count()).where(Item.batch_id == batch.id, Item.taken < Item.wanted)) or 0
         if waiting < fresh:
             add_fresh_items(session, batch, fresh - waiting)
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")  # as autovacuum does within a minute
 
 
 def _project(session: Session) -> tuple[Project, Batch]:

@@ -173,8 +173,8 @@ def make_engine(url: str) -> Engine:
         engine = create_engine(url, connect_args={"check_same_thread": False})
         _prepare_sqlite(engine)
         return engine
-    # One for each thread that answers requests: those beyond the pool's size would be opened and closed each time.
-    engine = create_engine(url, pool_size=40, max_overflow=0)
+    # Two for each thread that answers requests, since some read while they write, and none opened and closed each time.
+    engine = create_engine(url, pool_size=12, max_overflow=0)
     _test_idle_connections(engine)
     return engine
 

@@ -89,6 +89,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # whether five files have changed was asked of the disk for every page
     )
     environment.globals.update(asset=asset, modules=modules)
     environment.filters.update(markdown=markdown, shown=shown, ago=ago, duration=duration, thousands=thousands)

@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
@@ -29,13 +29,19 @@ def amendable_until(assignment: Assignment, project: Project, *, purpose: ItemPu
     return None if purpose == ItemPurpose.training else assignment.submitted_at + timedelta(minutes=minutes)
 
 
+# Asked for with each next item, for the receipt of the one before.
+_PURPOSE = (
+    select(Item.purpose, is_decision())
+    .join(Assignment, Assignment.item_id == Item.id)
+    .where(Assignment.id == bindparam("assignment_id"))
+)
+
+
 def can_amend(session: Session, assignment: Assignment, project: Project) -> bool:
     """A lead's decision of a disagreement is taken back where it was made, not here."""
-    if session.scalar(select(is_decision()).where(Assignment.id == assignment.id)):
-        return False
-    purpose = session.scalar(select(Item.purpose).where(Item.id == assignment.item_id))
-    until = amendable_until(assignment, project, purpose=purpose or ItemPurpose.ordinary)
-    return until is not None and until > now()
+    purpose, is_leads = session.connection().execute(_PURPOSE, {"assignment_id": assignment.id}).one()
+    until = amendable_until(assignment, project, purpose=purpose)
+    return not is_leads and until is not None and until > now()
 
 
 def amend(session: Session, person: Person, assignment_id: uuid.UUID, sent: Amendment) -> Receipt:

@@ -8,7 +8,7 @@ from string import ascii_uppercase
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -162,12 +162,14 @@ class Feedback:
         return self.ours == self.theirs
 
 
+_TRAINING_ITEM = select(Item).where(Item.id == bindparam("item_id"), Item.purpose == ItemPurpose.training)
+
+
 def feedback_for(session: Session, assignment: Assignment) -> Feedback | None:
     """The known answer of a training item that its labeler has submitted; none for any other item."""
     if assignment.state != AssignmentState.submitted:
         return None
-    teaching = (Item.id == assignment.item_id, Item.purpose == ItemPurpose.training)
-    item = session.scalar(select(Item).where(*teaching))
+    item = session.scalar(_TRAINING_ITEM, {"item_id": assignment.item_id})
     if item is None or not item.gold:
         return None
     letters = {str(completion_id): letter for letter, completion_id in letters_of(assignment).items()}

@@ -11,13 +11,14 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Integer,
+    Select,
     String,
     and_,
     bindparam,
     cast,
-    exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
 )
@@ -76,9 +77,15 @@ def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
 
 def item_is_free() -> ColumnElement[bool]:
     """Items with a free place that this person did not have before."""
-    had = exists().where(Assignment.item_id == Item.id, Assignment.person_id == PERSON)
-    not_for_them = exists().where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much()))
-    return and_(Item.taken < Item.wanted, ~had, ~not_for_them)
+    had = select(Assignment.id).where(Assignment.item_id == Item.id, Assignment.person_id == PERSON)
+    not_for_them = select(Prompt.id).where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much()))
+    return and_(Item.taken < Item.wanted, _there_is_no(had), _there_is_no(not_for_them))
+
+
+def _there_is_no(query: Select[Any]) -> ColumnElement[bool]:
+    """`NOT EXISTS`, looked up item by item. Without OFFSET 0 PostgreSQL makes a join of it, and where its statistics
+    are behind, as they are while a batch is new, it goes through all that a person ever did for each item."""
+    return ~query.correlate(Item).offset(literal_column("0")).exists()
 
 
 def _is_too_much() -> ColumnElement[bool]:
@@ -103,9 +110,9 @@ def _is_too_much() -> ColumnElement[bool]:
 
 def has_no_own_completion() -> ColumnElement[bool]:
     """Items of whose completions this person wrote none."""
-    own = exists().where(
+    own = select(Completion.id).where(
         ItemCompletion.item_id == Item.id,
         Completion.id == ItemCompletion.completion_id,
         Completion.person_id == PERSON,
     )
-    return ~own
+    return _there_is_no(own)

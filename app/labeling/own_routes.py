@@ -14,6 +14,7 @@ from app.core.db import reading, writing
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, NotFound
 from app.core.pages import render
+from app.labeling import cards
 from app.labeling.amendments import amend, amendable_until, can_amend, how_it_came_about, stored_as_draft
 from app.labeling.answers import feedback_for
 from app.labeling.bench import Bench, Receipt, newest_label, open_bench, own_assignment, receipt
@@ -126,7 +127,7 @@ def bench_page(request: Request, bench: Bench, *, status: int = 200, **values: A
     values.setdefault("submission_key", str(uuid.uuid4()))
     values = {"error": None, "before": None, "thanks": "", "amends": "", "until": None, **values}
     template = "labeling/ranking.html" if bench.is_ranking else "labeling/demonstration.html"
-    return render(request, template, status=status, bench=bench, **values)
+    return render(request, template, status=status, bench=bench, cards=cards, **values)
 
 
 @router.post("/p/{slug}/assignments/{assignment_id}/report")

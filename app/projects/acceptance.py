@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person, PersonState, Role
@@ -14,20 +14,22 @@ from app.core.errors import NotFound
 from app.projects.models import Guidelines, GuidelinesAcceptance, Project, ProjectMember
 from app.projects.settings import settings_of
 
+# Demonstrations and rankings may go by the same text: nobody is asked to read it twice.
+_ACCEPTED_TEXT = (
+    select(GuidelinesAcceptance.guidelines_id)
+    .join(Guidelines, Guidelines.id == GuidelinesAcceptance.guidelines_id)
+    .where(GuidelinesAcceptance.person_id == bindparam("person_id"), Guidelines.project_id == bindparam("project_id"))
+    .where(Guidelines.text == bindparam("text"))
+    .limit(1)
+)
+
 
 def must_accept(session: Session, person: Person, project: Project, guidelines: Guidelines | None) -> bool:
     """Whether the person has to read this version before they label under it."""
     if guidelines is None or not settings_of(project).must_accept_guidelines:
         return False
-    # Demonstrations and rankings may go by the same text: nobody is asked to read it twice.
-    same_text = (
-        select(GuidelinesAcceptance.guidelines_id)
-        .join(Guidelines, Guidelines.id == GuidelinesAcceptance.guidelines_id)
-        .where(GuidelinesAcceptance.person_id == person.id, Guidelines.project_id == project.id)
-        .where(Guidelines.text == guidelines.text)
-        .limit(1)
-    )
-    return session.scalar(same_text) is None
+    asked = {"person_id": person.id, "project_id": project.id, "text": guidelines.text}
+    return session.connection().execute(_ACCEPTED_TEXT, asked).first() is None
 
 
 def accept(session: Session, person: Person, project: Project, guidelines_id: uuid.UUID) -> Guidelines:

@@ -942,6 +942,14 @@ def upgrade() -> None:
     with op.batch_alter_table("rating", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_rating_completion_id"), ["completion_id"], unique=False)
 
+    if op.get_bind().dialect.name == "postgresql":
+        # A new batch is a small part of a large table, and PostgreSQL would plan for weeks as if it were not there.
+        for table in ("item", "assignment"):
+            op.execute(
+                f"ALTER TABLE {table} SET (autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 500, "
+                "autovacuum_vacuum_scale_factor = 0.02)"
+            )
+
     # ### end Alembic commands ###
 
 
