@@ -2,12 +2,12 @@
 
 The tokens of a batch stand in one flat row, all prompts first. What works on single tokens (embeddings, projections,
 MLPs, norms) sees just that row; attention lays it out as prompts and completions, and each completion looks at its
-prompt's keys and values and at its own. The last layer computes only what is read afterwards: the last token's part.
+prompt's keys and values and at its own. For scores the last layer computes only what is read: the last token's part.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -46,18 +46,40 @@ def shares_prefix(config: PreTrainedConfig) -> bool:
 def last_hidden(body: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[list[int]]]) -> Tensor:
     """Hidden state (N, D) of every completion's last token, given its prompt, in order."""
     layout = _layout(prompts, completions, body)
+    with _only_last(body, layout):
+        return _encoded(body, prompts, completions, layout)[layout.last]
+
+
+def predicting_hidden(
+    body: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[list[int]]]
+) -> Tensor:
+    """Hidden states (n, D) that predict the completions' n tokens, in order: of the token before each.
+
+    Before a completion's first token stands its prompt's last one.
+    """
+    layout = replace(_layout(prompts, completions, body), last_layer=-1)  # every one but the prompts' is read
+    hidden = _encoded(body, prompts, completions, layout)
+    ends = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0) - 1  # (M,) places of the prompts' last tokens
+    lengths = torch.tensor([len(completion) for own in completions for completion in own])  # (N,)
+    before = torch.arange(int(ends[-1]), len(hidden) - 1)  # (n,) the place before each token's
+    before[lengths.cumsum(0) - lengths] = ends[layout.owner.cpu()]
+    return hidden[before.to(hidden.device)]
+
+
+def _encoded(
+    body: PreTrainedModel, prompts: Sequence[list[int]], completions: Sequence[list[list[int]]], layout: Layout
+) -> Tensor:
+    """Hidden states (T, D) of the flat row."""
     flat = [token for prompt in prompts for token in prompt]
     flat += [token for own in completions for completion in own for token in completion]
     body.config._attn_implementation = _NAME  # without a layout it is the ordinary attention
-    with _only_last(body, layout):
-        hidden = body(
-            input_ids=torch.tensor([flat], device=body.device),
-            position_ids=layout.positions,
-            attention_mask=layout.visible_last[:1],  # of four dimensions, so that transformers builds none of its own
-            use_cache=False,
-            layout=layout,
-        ).last_hidden_state  # (1, T, D)
-    return hidden[0, layout.last]
+    return body(
+        input_ids=torch.tensor([flat], device=body.device),
+        position_ids=layout.positions,
+        attention_mask=layout.visible_last[:1],  # of four dimensions, so that transformers builds none of its own
+        use_cache=False,
+        layout=layout,
+    ).last_hidden_state[0]
 
 
 def _layout(prompts: Sequence[list[int]], completions: Sequence[list[list[int]]], body: PreTrainedModel) -> Layout:
