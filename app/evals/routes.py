@@ -1,6 +1,5 @@
 """The evaluations page."""
 
-import uuid
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -25,24 +24,25 @@ def evaluations_page(
     session: ReadSession,
     _: Researcher,
     project: CurrentProject,
-    baseline: Annotated[uuid.UUID | Literal[""], Query()] = "",
+    baseline: Annotated[str, Query()] = "",
     kind: Annotated[BatchKind, Query()] = BatchKind.evaluation,
     group: Annotated[Group | Literal[""], Query()] = "",
 ) -> Response:
     """Win rates against a chosen baseline: by default the first SFT model that was judged."""
     judgments = service.Judgments(kind=kind, group=group or None)
-    models = service.judged_models(session, project, judgments=judgments)
-    chosen = next((model for model in models if model.id == baseline), None)
+    judged = service.judged_contestants(session, project, judgments=judgments)
+    chosen = next((each for each in judged if str(each.contestant) == baseline), None)
     if baseline and chosen is None:
         raise NotFound("No counting ranking holds this model.", mend="Choose another baseline.")
-    chosen = chosen or next((model for model in models if model.kind == ModelKind.sft), models[0] if models else None)
-    rows = service.standings(session, project, chosen, judgments=judgments) if chosen else []
+    sft = (each for each in judged if each.model.kind == ModelKind.sft)
+    chosen = chosen or next(sft, judged[0] if judged else None)
+    rows = service.standings(session, project, chosen.contestant, judgments=judgments) if chosen else []
     flags = sorted({key for row in rows for key in row.flags})
     kinds = [BatchKind.evaluation, BatchKind.ranking]
     return render(
         request,
         "evals/evaluations.html",
-        models=models,
+        judged=judged,
         baseline=chosen,
         rows=rows,
         flags=flags,

@@ -10,6 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Group, Person
+from app.evals.contestants import Contestant, Judged, best_of
 from app.evals.intervals import Estimate, clustered_mean
 from app.labeling.current import is_current
 from app.labeling.models import (
@@ -41,9 +42,9 @@ class Judgments:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one model stands against the baseline."""
+    """How one contestant stands against the baseline."""
 
-    model: Model
+    judged: Judged
     win_rate: Estimate | None  # over the baseline, ties half; none for the baseline itself or without shared rankings
     likert: Estimate | None
     # Share of its rated completions that carry the flag, of those rated under a version of the schema that has it.
@@ -72,20 +73,20 @@ def _counting(query: Select[*Columns], project: Project, judgments: Judgments) -
     return query
 
 
-def _ranked_models(
+def _ranked(
     session: Session, project: Project, judgments: Judgments
-) -> Iterator[tuple[uuid.UUID, dict[uuid.UUID, list[int]]]]:
-    """Each ranking as (prompt, ranks by model)."""
+) -> Iterator[tuple[uuid.UUID, dict[Contestant, list[int]]]]:
+    """Each ranking as (prompt, ranks by contestant)."""
     rows = session.execute(
-        _counting(select(Ranking.id, Item.prompt_id, Model.id, RankingPlace.rank), project, judgments)
+        _counting(select(Ranking.id, Item.prompt_id, Model.id, best_of(), RankingPlace.rank), project, judgments)
         .join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
         .join(Completion, Completion.id == RankingPlace.completion_id)
         .join(Model, Model.id == Completion.model_id)
         .order_by(Ranking.id)
     )
-    rankings: dict[uuid.UUID, tuple[uuid.UUID, dict[uuid.UUID, list[int]]]] = {}
-    for ranking_id, prompt_id, model_id, rank in rows:
-        rankings.setdefault(ranking_id, (prompt_id, defaultdict(list)))[1][model_id].append(rank)
+    rankings: dict[uuid.UUID, tuple[uuid.UUID, dict[Contestant, list[int]]]] = {}
+    for ranking_id, prompt_id, model_id, drawn, rank in rows:
+        rankings.setdefault(ranking_id, (prompt_id, defaultdict(list)))[1][Contestant(model_id, drawn)].append(rank)
     yield from rankings.values()
 
 
@@ -96,18 +97,18 @@ def preference(mine: list[int], theirs: list[int]) -> float:
 
 
 def win_rates(
-    session: Session, project: Project, baseline: Model, *, judgments: Judgments
-) -> dict[uuid.UUID, Estimate]:
-    """Each model's win rate over `baseline`; a ranking counts once however many completions it holds."""
-    points: dict[uuid.UUID, list[tuple[uuid.UUID, float]]] = defaultdict(list)
-    for prompt_id, ranks in _ranked_models(session, project, judgments):
-        if baseline.id not in ranks:
+    session: Session, project: Project, baseline: Contestant, *, judgments: Judgments
+) -> dict[Contestant, Estimate]:
+    """Each contestant's win rate over `baseline`; a ranking counts once however many completions it holds."""
+    points: dict[Contestant, list[tuple[uuid.UUID, float]]] = defaultdict(list)
+    for prompt_id, ranks in _ranked(session, project, judgments):
+        if baseline not in ranks:
             continue
-        for model_id, mine in ranks.items():
-            if model_id != baseline.id:
-                points[model_id].append((prompt_id, preference(mine, ranks[baseline.id])))
-    estimates = {model_id: clustered_mean(values) for model_id, values in points.items()}
-    return {model_id: estimate for model_id, estimate in estimates.items() if estimate}
+        for contestant, mine in ranks.items():
+            if contestant != baseline:
+                points[contestant].append((prompt_id, preference(mine, ranks[baseline])))
+    estimates = {contestant: clustered_mean(values) for contestant, values in points.items()}
+    return {contestant: estimate for contestant, estimate in estimates.items() if estimate}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,39 +121,39 @@ class _Rated:
     asked: frozenset[str]
 
 
-def _ratings(session: Session, project: Project, judgments: Judgments) -> dict[uuid.UUID, list[_Rated]]:
-    """Each rated completion, by model. Versions of the schema differ in what they ask."""
+def _ratings(session: Session, project: Project, judgments: Judgments) -> dict[Contestant, list[_Rated]]:
+    """Each rated completion, by contestant. Versions of the schema differ in what they ask."""
     schemas = select(RatingSchema.id, RatingSchema.fields).where(RatingSchema.project_id == project.id)
     asked = {
         schema_id: frozenset(each["key"] for each in fields.get("flags", []))
         for schema_id, fields in session.execute(schemas)
     }
-    columns = (Model.id, Item.prompt_id, Rating.likert, Rating.flags, Rating.rating_schema_id)
+    columns = (Model.id, best_of(), Item.prompt_id, Rating.likert, Rating.flags, Rating.rating_schema_id)
     rows = session.execute(
         _counting(select(*columns), project, judgments)
         .join(Rating, Rating.ranking_id == Ranking.id)
         .join(Completion, Completion.id == Rating.completion_id)
         .join(Model, Model.id == Completion.model_id)
     )
-    by_model: dict[uuid.UUID, list[_Rated]] = defaultdict(list)
-    for model_id, prompt_id, likert, flags, schema_id in rows:
-        by_model[model_id].append(_Rated(prompt_id, likert, frozenset(flags), asked.get(schema_id, frozenset())))
-    return by_model
+    found: dict[Contestant, list[_Rated]] = defaultdict(list)
+    for model_id, drawn, prompt_id, likert, flags, schema_id in rows:
+        rated = _Rated(prompt_id, likert, frozenset(flags), asked.get(schema_id, frozenset()))
+        found[Contestant(model_id, drawn)].append(rated)
+    return found
 
 
-def standings(session: Session, project: Project, baseline: Model, *, judgments: Judgments) -> list[Standing]:
-    """Every judged model: its win rate over `baseline`, Likert mean and flag rates, the best first."""
+def standings(session: Session, project: Project, baseline: Contestant, *, judgments: Judgments) -> list[Standing]:
+    """Every judged contestant: its win rate over `baseline`, Likert mean and flag rates, the best first."""
     rates = win_rates(session, project, baseline, judgments=judgments)
     ratings = _ratings(session, project, judgments)
-    keys = sorted({key for of_model in ratings.values() for each in of_model for key in each.flags})
-    models = session.scalars(select(Model).where(Model.id.in_({*rates, *ratings, baseline.id}))).all()
+    keys = sorted({key for own in ratings.values() for each in own for key in each.flags})
     rows = []
-    for model in models:
-        rated = ratings.get(model.id, [])
+    for judged in _with_models(session, {*rates, *ratings, baseline}):
+        rated = ratings.get(judged.contestant, [])
         likert = clustered_mean(
             (each.prompt_id, float(each.likert["overall"])) for each in rated if "overall" in each.likert
         )
-        rows.append(Standing(model, rates.get(model.id), likert, _flag_rates(rated, keys), len(rated)))
+        rows.append(Standing(judged, rates.get(judged.contestant), likert, _flag_rates(rated, keys), len(rated)))
     return sorted(rows, key=lambda row: row.win_rate.mean if row.win_rate else 0.5, reverse=True)
 
 
@@ -165,12 +166,21 @@ def _flag_rates(rated: Sequence[_Rated], keys: Iterable[str]) -> dict[str, float
     return rates
 
 
-def judged_models(session: Session, project: Project, *, judgments: Judgments) -> list[Model]:
-    """Models with at least one completion that a counting ranking placed, oldest first."""
-    ranked = (
-        _counting(select(Completion.model_id), project, judgments)
+def judged_contestants(session: Session, project: Project, *, judgments: Judgments) -> list[Judged]:
+    """Those with at least one completion that a counting ranking placed, the oldest model first."""
+    rows = session.execute(
+        _counting(select(Model.id, best_of()), project, judgments)
         .join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
         .join(Completion, Completion.id == RankingPlace.completion_id)
+        .join(Model, Model.id == Completion.model_id)
         .distinct()
     )
-    return list(session.scalars(select(Model).where(Model.id.in_(ranked)).order_by(Model.created_at)))
+    return _with_models(session, {Contestant(*row) for row in rows})
+
+
+def _with_models(session: Session, contestants: Iterable[Contestant]) -> list[Judged]:
+    """The oldest model first, and of a model what it wrote before the best of several."""
+    wanted = set(contestants)
+    models = session.scalars(select(Model).where(Model.id.in_({each.model_id for each in wanted})))
+    found = [Judged(model, drawn) for model in models for model_id, drawn in wanted if model_id == model.id]
+    return sorted(found, key=lambda each: (each.model.created_at, each.best_of))

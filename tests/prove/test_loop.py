@@ -11,6 +11,7 @@ import pytest
 
 from app.core.db import reading
 from app.evals import service as evals
+from app.evals.contestants import Contestant
 from app.evals.intervals import Estimate, clustered_mean
 from app.projects.service import project_by_slug
 from app.registry.models import Model
@@ -168,10 +169,10 @@ def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:
         table.add(f"win rate by true utility, {name}", words(rate))
     with reading(loop.engine) as session:
         project = project_by_slug(session, loop.slug)
-        over_sft = evals.win_rates(session, project, sft, judgments=evals.Judgments())
-        over_base = evals.win_rates(session, project, base, judgments=evals.Judgments())
-    table.add("win rate by simulated labelers, PPO-ptx over SFT", words(over_sft[policy.id]))
-    table.add("win rate by simulated labelers, SFT over base", words(over_base[sft.id]))
+        over_sft = evals.win_rates(session, project, Contestant(sft.id), judgments=evals.Judgments())
+        over_base = evals.win_rates(session, project, Contestant(base.id), judgments=evals.Judgments())
+    table.add("win rate by simulated labelers, PPO-ptx over SFT", words(over_sft[Contestant(policy.id)]))
+    table.add("win rate by simulated labelers, SFT over base", words(over_base[Contestant(sft.id)]))
     table.add("whole proof", f"{(time.monotonic() - began) / 60:.0f} min")
     table.print()
     assert rates["SFT over base"].low > 0.5, "SFT must beat the base"

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Person
 from app.core.db import writing
 from app.evals import service as evals
+from app.evals.contestants import Contestant
 from app.evals.service import Judgments
 from app.labeling import service as labeling
 from app.labeling.answers import open_item
@@ -76,7 +77,10 @@ def two_versions(session: Session, project: Project, person: Person) -> tuple[Mo
 def test_a_flags_rate_is_over_the_ratings_that_could_carry_it(session: Session) -> None:
     project = make_project(session)
     good, other, _ = two_versions(session, project, make_person(session, project=project))
-    rows = {row.model.id: row for row in evals.standings(session, project, other, judgments=Judgments())}
+    rows = {
+        row.judged.model.id: row
+        for row in evals.standings(session, project, Contestant(other.id), judgments=Judgments())
+    }
     assert rows[good.id].flags == {"fails_task": 1.0, "hallucination": 0.5, "rude": 1.0}
     assert rows[other.id].flags == {"fails_task": 0.0, "hallucination": 0.0, "rude": 0.0}
     assert rows[good.id].likert is not None
@@ -84,7 +88,10 @@ def test_a_flags_rate_is_over_the_ratings_that_could_carry_it(session: Session) 
     third = make_model(session, project)
     make_batch(session, project, (third, other), name="Only under the second")
     label(session, make_person(session, project=project), project, {})
-    rows = {row.model.id: row for row in evals.standings(session, project, other, judgments=Judgments())}
+    rows = {
+        row.judged.model.id: row
+        for row in evals.standings(session, project, Contestant(other.id), judgments=Judgments())
+    }
     assert rows[third.id].flags == {"hallucination": 0.0, "rude": 0.0}
 
 

@@ -1,11 +1,13 @@
 """Win rates from stored rankings, on both databases."""
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Group, Person
 from app.core.clock import now
 from app.evals import service
+from app.evals.contestants import Contestant
 from app.evals.service import Judgments
 from app.labeling.models import Assignment, Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
 from app.projects import service as projects
@@ -67,7 +69,7 @@ def test_win_rate_counts_ties_half(session: Session, models: tuple[Project, Mode
     person = make_person(session)
     for mine, theirs in ((1, 2), (1, 2), (1, 1), (2, 1)):
         rank(session, project, person, {policy: mine, sft: theirs})
-    estimate = service.win_rates(session, project, sft, judgments=Judgments())[policy.id]
+    estimate = service.win_rates(session, project, Contestant(sft.id), judgments=Judgments())[Contestant(policy.id)]
     assert (estimate.mean, estimate.n, estimate.clusters) == (0.625, 4, 4)
 
 
@@ -76,8 +78,12 @@ def test_standings_give_likert_means_and_flag_rates(session: Session, models: tu
     person = make_person(session)
     rank(session, project, person, {policy: 1, sft: 2})
     rank(session, project, person, {policy: 1, sft: 2})
-    best, baseline = service.standings(session, project, sft, judgments=Judgments())
-    assert (best.model.id, best.likert and best.likert.mean, best.flags) == (policy.id, 6.0, {"hallucination": 0.0})
+    best, baseline = service.standings(session, project, Contestant(sft.id), judgments=Judgments())
+    assert (best.judged.model.id, best.likert and best.likert.mean, best.flags) == (
+        policy.id,
+        6.0,
+        {"hallucination": 0.0},
+    )
     assert (baseline.win_rate, baseline.flags) == (None, {"hallucination": 1.0})
 
 
@@ -90,7 +96,7 @@ def test_only_the_asked_judgments_count(session: Session, models: tuple[Project,
     rank(session, project, held_out, {policy: 2, sft: 1}, cannot_rank=True)
 
     def mean(judgments: Judgments) -> float:
-        return service.win_rates(session, project, sft, judgments=judgments)[policy.id].mean
+        return service.win_rates(session, project, Contestant(sft.id), judgments=judgments)[Contestant(policy.id)].mean
 
     assert mean(Judgments()) == 0.5
     assert mean(Judgments(group=Group.held_out)) == 1.0
@@ -105,13 +111,40 @@ def test_a_superseded_ranking_does_not_count(session: Session, models: tuple[Pro
     second = rank(session, project, person, {policy: 2, sft: 1})
     second.supersedes_id = first.id
     session.flush()
-    assert service.win_rates(session, project, sft, judgments=Judgments())[policy.id].mean == 0.0
+    assert (
+        service.win_rates(session, project, Contestant(sft.id), judgments=Judgments())[Contestant(policy.id)].mean
+        == 0.0
+    )
 
 
-def test_judged_models_are_those_with_a_ranked_completion(
+def test_judged_contestants_are_those_with_a_ranked_completion(
     session: Session, models: tuple[Project, Model, Model]
 ) -> None:
     project, sft, policy = models
     make_model(session, project)
     rank(session, project, make_person(session), {policy: 1, sft: 2})
-    assert {model.id for model in service.judged_models(session, project, judgments=Judgments())} == {sft.id, policy.id}
+    assert {each.contestant for each in service.judged_contestants(session, project, judgments=Judgments())} == {
+        Contestant(sft.id),
+        Contestant(policy.id),
+    }
+
+
+def test_the_best_of_several_and_the_model_itself_are_two(
+    session: Session, models: tuple[Project, Model, Model]
+) -> None:
+    """Completions that a reward model chose say nothing of what the model writes by itself."""
+    project, sft, policy = models
+    person = make_person(session)
+    rank(session, project, person, {policy: 1, sft: 2})
+    chosen = rank(session, project, person, {policy: 3, sft: 1})
+    places = session.scalars(select(RankingPlace).where(RankingPlace.ranking_id == chosen.id, RankingPlace.rank == 1))
+    session.get_one(Completion, places.one().completion_id).settings = {"temperature": 1.0, "best_of": 8}
+    session.flush()
+    judged = service.judged_contestants(session, project, judgments=Judgments())
+    assert [each.contestant for each in judged] == [Contestant(sft.id), Contestant(sft.id, 8), Contestant(policy.id)]
+    over_policy = service.win_rates(session, project, Contestant(policy.id), judgments=Judgments())
+    assert {key: rate.mean for key, rate in over_policy.items()} == {Contestant(sft.id): 0, Contestant(sft.id, 8): 1}
+    names = [
+        row.judged.name for row in service.standings(session, project, Contestant(policy.id), judgments=Judgments())
+    ]
+    assert names == [f"{sft.name}, best of 8", policy.name, sft.name]

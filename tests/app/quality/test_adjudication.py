@@ -15,7 +15,7 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.datasets.gathering import gather, pseudonym
 from app.datasets.models import SnapshotKind
 from app.datasets.schemas import SnapshotFilter
-from app.evals.service import Judgments, judged_models
+from app.evals.service import Judgments, judged_contestants
 from app.labeling.amendments import can_amend
 from app.labeling.history import own_history
 from app.labeling.models import Assignment, AssignmentState, BatchKind, Item, ItemPurpose, Ranking, RankingPlace
@@ -217,7 +217,7 @@ def test_decisions_are_no_ones_labeling(session: Session, project: Project, lead
     whole = labeling_figures(session, project).whole.pairwise
     assert whole is not None
     assert (whole.value, whole.n) == (0.0, 3)
-    assert len(judged_models(session, project, judgments=Judgments(kind=BatchKind.ranking))) == 1
+    assert len(judged_contestants(session, project, judgments=Judgments(kind=BatchKind.ranking))) == 1
 
 
 def test_the_queue_begins_with_the_least_agreement(session: Session, project: Project, lead: Person) -> None:

@@ -10,7 +10,7 @@ from app.accounts.models import AuditEvent, Person, Role
 from app.core.errors import Conflict, Invalid, NotFound
 from app.datasets.models import SnapshotKind
 from app.datasets.service import count_rows
-from app.evals.service import Judgments, judged_models
+from app.evals.service import Judgments, judged_contestants
 from app.labeling.models import BatchKind, Ranking
 from app.projects.models import Project
 from app.quality.exclusions import (
@@ -91,9 +91,9 @@ def test_from_and_until_bound_what_is_left_out(
 def test_excluded_judgments_count_in_no_win_rate(session: Session, project: Project, lead: Person) -> None:
     labeler = make_person(session)
     make_ranking(session, project, labeler, [1, 2], kind=BatchKind.evaluation)
-    assert len(judged_models(session, project, judgments=Judgments())) == 1
+    assert len(judged_contestants(session, project, judgments=Judgments())) == 1
     exclude(session, project, labeler, reason="Ranks at random.", by=lead)
-    assert judged_models(session, project, judgments=Judgments()) == []
+    assert judged_contestants(session, project, judgments=Judgments()) == []
 
 
 def test_an_exclusion_needs_a_reason_and_days_in_order(session: Session, project: Project, lead: Person) -> None:
