@@ -12,6 +12,8 @@ class RunKind(StrEnum):
     sft = "sft"
     reward_model = "reward_model"
     ppo = "ppo"
+    dpo = "dpo"
+    rloo = "rloo"
     sampling = "sampling"
 
 
@@ -249,11 +251,10 @@ class SamplingConfig(RunConfig):
     batch_size: int = setting(64, "Completions sampled side by side.", paper="REC", ge=1, le=4096)
     temperature: float = setting(1.0, "Sampling temperature.", paper="not given", gt=0, le=10)
     top_p: float = setting(1.0, "Samples from the likeliest tokens of this total mass.", paper="not given", gt=0, le=1)
-
-
-CONFIGS: dict[RunKind, type[RunConfig]] = {
-    RunKind.sft: SftConfig,
-    RunKind.reward_model: RewardModelConfig,
-    RunKind.ppo: PpoConfig,
-    RunKind.sampling: SamplingConfig,
-}
+    best_of: int = setting(
+        1,
+        "n: completions drawn for each one that is kept, the best by a reward model; 1 keeps what is drawn.",
+        paper="not in it; up to 64 in Nakano",
+        ge=1,
+        le=256,
+    )

@@ -93,14 +93,31 @@ def _refuse_short_context(config: RunConfig, models: Mapping[str, Model]) -> Non
 def _refuse_bad_sampling(config: RunConfig, models: Mapping[str, Model]) -> None:
     if not isinstance(config, SamplingPlan):
         return
-    if len({model.id for model in models.values()}) < len(models):
-        raise Invalid("The same model is chosen twice.", mend="Ask for more completions of it instead.")
-    shown = config.completions_per_prompt * len(models)
+    if config.best_of > 1 and "reward_model" not in models:
+        raise Invalid(
+            f"The best of {config.best_of} is chosen by a reward model, and none is.",
+            mend="Choose one to score with, or set best of to 1.",
+            fields={"reward_model": "Needed to choose by.", "best_of": "1 needs no reward model."},
+        )
+    writers = {part: model.id for part, model in models.items() if part != "reward_model"}
+    _refuse_same_writer(config, writers)
+    shown = config.completions_per_prompt * len(writers)
     if not 2 <= shown <= 9:
         raise Invalid(
             f"{shown} completions would stand in each ranking; a labeler can order 2 to 9.",
             mend="The paper shows 4 to 9.",
-            fields={"completions_per_prompt": f"{len(models)} models × this must be 2 to 9."},
+            fields={"completions_per_prompt": f"{len(writers)} models × this must be 2 to 9."},
+        )
+
+
+def _refuse_same_writer(config: SamplingPlan, writers: Mapping[str, uuid.UUID]) -> None:
+    """Twice the same model says nothing, unless the first time it is the best of several, beside itself as drawn."""
+    differs = config.best_of > 1 and config.best_of_models == "first"
+    alike = [id_ for part, id_ in writers.items() if not (differs and part == "model")]
+    if len(set(alike)) < len(alike):
+        raise Invalid(
+            "The same model is chosen twice.",
+            mend="Ask for more completions of it instead, or for the best of several of the first model only.",
         )
 
 
@@ -188,11 +205,11 @@ def suggested_parts(session: Session, project: Project, kind: RunKind) -> dict[s
 def _newest_of(session: Session, project: Project, kind: RunKind, kinds: tuple[Any, ...]) -> str:
     """SFT starts from the base again; the others from the newest of the most trained kind there is."""
     order = list(kinds) if kind == RunKind.sft else sorted(kinds, key=_TRAINED.__getitem__, reverse=True)
-    if kind in (RunKind.ppo, RunKind.reward_model):
+    if kind in (RunKind.ppo, RunKind.reward_model, RunKind.dpo, RunKind.rloo):
         order = sorted(kinds, key=lambda k: (k != "sft", k != "reward", -_TRAINED[k]))
     for model_kind in order:
         models = registry.models_of(session, project, kinds=[model_kind], ready=True)
-        if kind == RunKind.ppo and models:
+        if kind in (RunKind.ppo, RunKind.rloo) and models:
             return str(offers.recommended_start(session, models).id)
         if models:
             return str(models[0].id)

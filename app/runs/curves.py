@@ -5,21 +5,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.runs.configs import PpoConfig, RunConfig, RunKind
+from app.runs.newer_configs import RlooConfig
 
 # One group, one drawing: title, then the metrics in it with their names. What a run has none of is left out.
 GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Reward", (
-        ("reward", "reward model"), ("reward_watch", "watching reward model"), ("valid_reward", "validation prompts"),
+        ("reward", "reward model"), ("reward_kept", "of the best, kept"),
+        ("reward_watch", "watching reward model"), ("valid_reward", "validation prompts"),
         ("valid_reward_watch", "validation, watching"), ("reward_of_base", "before training"),
     )),
+    ("Spread of rewards within a prompt", (("group_spread", "standard deviation"),)),
     ("Disagreement of the reward models", (("reward_spread", "standard deviation"),)),
     ("Accuracy", (("accuracy", "training"), ("valid_accuracy", "validation"))),
+    ("Margin, nats × beta", (("margin", "training"), ("valid_margin", "validation"))),
+    ("Change of log-probability, nats", (
+        ("chosen_change", "chosen"), ("rejected_change", "rejected"), ("valid_chosen_change", "chosen, validation"),
+        ("valid_rejected_change", "rejected, validation"),
+    )),
     ("KL from the start, nats", (("kl", "KL"), ("kl_k3", "KL, k3 estimate"))),
     ("Loss", (("loss", "training"), ("valid_loss", "validation"), ("text_loss", "plain text"))),
     ("Completion length, tokens", (("length", "length"),)),
     ("Ended by itself, share", (("eos_share", "sampled"), ("valid_eos_share", "validation"))),
     ("Policy and value loss", (("policy_loss", "policy"), ("value_loss", "value"), ("ptx_loss", "plain text"))),
-    ("Update", (("approx_kl", "approximate KL"), ("clipfrac", "clip fraction"), ("value_clipfrac", "value clipped"))),
+    ("Update", (("approx_kl", "approximate KL"), ("clip_fraction", "clip fraction"))),
     ("Repeated, share of three tokens in a row", (("repetition", "repetition"),)),
     ("Entropy, nats a token", (("entropy", "entropy"),)),
     ("Gradient length", (("grad_norm", "gradient"), ("policy_grad_norm", "policy"), ("value_grad_norm", "value"))),
@@ -75,9 +83,10 @@ def figures(
 
 
 def _help(key: str, config: RunConfig, first: float | None) -> str:
-    if key == "kl" and isinstance(config, PpoConfig):
+    if key == "kl" and isinstance(config, PpoConfig | RlooConfig):
         stop = f" · stops at {config.kl_stop:g}" if config.kl_stop else ""
-        return f"β {config.kl_coefficient:g}, {config.kl_controller}{stop}"
+        controller = config.kl_controller if isinstance(config, PpoConfig) else "fixed"
+        return f"β {config.kl_coefficient:g}, {controller}{stop}"
     if first is None:
         return ""
     if key == "length":
@@ -98,7 +107,17 @@ _FIGURES: dict[RunKind, tuple[tuple[str, str, str], ...]] = {
         ("Reward", "reward", ""), ("KL from the start", "kl", " nats"), ("Completion length", "length", " tokens"),
         ("Plain-text loss", "text_loss", ""), ("Ended by itself", "eos_share", ""), ("Entropy", "entropy", " nats"),
     ),
+    RunKind.dpo: (
+        ("Validation accuracy", "valid_accuracy", ""), ("Validation loss", "valid_loss", ""),
+        ("Training loss", "loss", ""), ("Training accuracy", "accuracy", ""),
+        ("Chosen, change of log-probability", "chosen_change", " nats"), ("Margin", "margin", ""),
+    ),
+    RunKind.rloo: (
+        ("Reward", "reward", ""), ("KL from the start", "kl", " nats"), ("Completion length", "length", " tokens"),
+        ("Ended by itself", "eos_share", ""), ("Entropy", "entropy", " nats"),
+    ),
     RunKind.sampling: (
+        ("Reward of the best, kept", "reward_kept", ""), ("Reward", "reward", ""),
         ("Completion length", "length", " tokens"), ("Ended by itself", "eos_share", ""),
         ("Mean log-probability", "mean_logprob", " nats"), ("Tokens a second", "tokens_per_second", ""),
     ),

@@ -21,7 +21,11 @@ FIRST: dict[RunKind, tuple[str, ...]] = {
                            "lora_rank", "seed"),
     RunKind.ppo: ("episodes", "batch_size", "kl_coefficient", "ptx_coefficient", "learning_rate", "max_prompt_tokens",
                   "max_completion_tokens", "lora_rank", "seed"),
-    RunKind.sampling: ("batch_kind", "prompts", "completions_per_prompt", "temperature", "top_p",
+    RunKind.dpo: ("loss", "beta", "label_smoothing", "epochs", "learning_rate", "batch_size", "max_prompt_tokens",
+                  "max_completion_tokens", "lora_rank", "seed"),
+    RunKind.rloo: ("episodes", "batch_size", "completions_per_prompt", "kl_coefficient", "learning_rate",
+                   "max_prompt_tokens", "max_completion_tokens", "lora_rank", "seed"),
+    RunKind.sampling: ("batch_kind", "prompts", "completions_per_prompt", "best_of", "temperature", "top_p",
                        "max_completion_tokens", "overlap", "group"),
 }  # fmt: skip
 _SPELLED = {

@@ -135,7 +135,7 @@ def _refuse_few_rankings(snapshot: Snapshot) -> None:
     found = usable_rankings(snapshot)
     if found < LEAST_RANKINGS:
         raise Invalid(
-            f"A reward model needs at least {LEAST_RANKINGS} training rankings that aren't all ties; there "
+            f"Learning from rankings takes at least {LEAST_RANKINGS} training rankings that aren't all ties; there "
             f"{'is 1' if found == 1 else f'are {found}'}.",
             mend="Rank more completions first; some hundreds make a model worth optimising.",
             fields={"comparisons": f"{found} usable."},
@@ -168,6 +168,8 @@ _REFUSALS = {
     (RunKind.sft, "demonstrations"): _refuse_no_demonstrations,
     (RunKind.sft, "texts"): _refuse_no_text,
     (RunKind.reward_model, "comparisons"): _refuse_few_rankings,
+    (RunKind.dpo, "comparisons"): _refuse_few_rankings,
     (RunKind.ppo, "prompts"): _refuse_no_prompts,
+    (RunKind.rloo, "prompts"): _refuse_no_prompts,
     (RunKind.ppo, "texts"): _refuse_no_text,
 }

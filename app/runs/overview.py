@@ -112,10 +112,11 @@ def _training(
     urgent: bool = True,
     progress_note: str = "",
 ) -> LoopStep:
-    """SFT, reward model and PPO stand alike: a run on its way, a model made, or a button."""
-    run, model = turn.newest_run(kind), turn.model_of_kind(_MAKES[kind])
+    """SFT, reward model and policy stand alike: a run on its way, a model made, or a button."""
+    run, model = turn.newest_run(kind, *_INSTEAD.get(kind, ())), turn.model_of_kind(_MAKES[kind])
     train = Link(f"{start}/runs/new/{kind}", "Train…")
-    name = {RunKind.ppo: "PPO"}.get(kind, kind_name(kind))
+    shown = run.kind if run else kind
+    name = {RunKind.ppo: "PPO"}.get(shown, kind_name(shown))
     if run is not None and run.state in (RunState.queued, RunState.running):
         return _on_its_way(run, start, number, name, needs)
     if run is not None and run.state == RunState.failed:
@@ -134,6 +135,7 @@ def _training(
 
 
 _MAKES = {RunKind.sft: ModelKind.sft, RunKind.reward_model: ModelKind.reward, RunKind.ppo: ModelKind.policy}
+_INSTEAD = {RunKind.ppo: (RunKind.dpo, RunKind.rloo)}  # other ways to what the step makes
 
 
 def _on_its_way(run: Run, start: str, number: int, name: str, needs: str) -> LoopStep:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.runs.configs import CONFIGS, RunConfig, RunKind, section_of
+from app.runs.configs import RunConfig, RunKind, section_of
+from app.runs.kinds import CONFIGS
 
 LARGE = 1_000_000_000  # parameters from which the paper's own values are offered (its smallest model had 1.3e9)
 TINY = 50_000_000  # parameters under which a model wants the learning rates of a from-scratch model
@@ -51,6 +52,11 @@ _TINY: dict[RunKind, dict[str, Any]] = {
         "ptx_coefficient": 0.1, "ptx_ratio": 1, "ptx_tokens": 128, "ema": 0.9,
         "checkpoint_every": 5, "evaluate_every": 10,
     },
+    RunKind.dpo: {"learning_rate": 1e-4, "batch_size": 8, "micro_batch_size": 8, "evaluate_every": 20},
+    RunKind.rloo: {
+        "episodes": 1200, "batch_size": 48, "minibatch_size": 16, "micro_batch_size": 16, "learning_rate": 1e-4,
+        "warmup_iterations": 5, "checkpoint_every": 5,
+    },
     RunKind.sampling: {},
 }  # fmt: skip
 _SMALL: dict[RunKind, dict[str, Any]] = {
@@ -61,6 +67,11 @@ _SMALL: dict[RunKind, dict[str, Any]] = {
         "learning_rate": 3e-6, "value_learning_rate": 9e-6, "warmup_iterations": 5, "kl_coefficient": 0.05,
         "ptx_coefficient": 1.0, "ptx_ratio": 1, "ptx_tokens": 256, "ema": 0.95,
         "checkpoint_every": 5, "evaluate_every": 10,
+    },
+    RunKind.dpo: {"learning_rate": 5e-6, "batch_size": 16, "micro_batch_size": 2},
+    RunKind.rloo: {
+        "episodes": 6400, "batch_size": 64, "minibatch_size": 32, "micro_batch_size": 8, "learning_rate": 3e-6,
+        "warmup_iterations": 5, "checkpoint_every": 5,
     },
     RunKind.sampling: {},
 }  # fmt: skip

@@ -12,6 +12,7 @@ from app.runs import alarms, creation, curves, forms, history
 from app.runs.configs import PpoConfig
 from app.runs.history import Input
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
+from app.runs.newer_configs import RlooConfig
 from app.runs.schemas import PLANS, kind_name
 from app.runs.service import FINAL
 
@@ -21,6 +22,15 @@ class Setting:
     label: str
     value: str
     is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BestOf:
+    """What the best of n completions would be worth, for one model of a sampling run."""
+
+    model: str
+    kept_of: int
+    points: list[tuple[int, float, float]]  # n, its mean reward, its KL from the model at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,7 @@ class RunPage:
     recent: list[RunMetric]
     columns: list[str]
     samples: list[RunSample]
+    best_of: list[BestOf]
     lines: list[RunLogLine]
     inputs: list[Input]
     settings: list[Setting]
@@ -66,6 +77,7 @@ def read_page(session: Session, run: Run) -> RunPage:
         recent=recent[:10],
         columns=sorted({key for row in values for key in row}),
         samples=history.newest_samples(session, run),
+        best_of=[BestOf(**each) for each in run.result.get("best_of", [])],
         lines=history.log_lines(session, run),
         inputs=history.inputs_of(session, run),
         settings=_settings(session, run),
@@ -93,9 +105,9 @@ def _percent(run: Run) -> float:
 
 
 def _progress(run: Run, config: object, recent: list[dict[str, float]]) -> str:
-    """What stands beside the step: PPO's episodes, and the pace."""
+    """What stands beside the step: the episodes played, and the pace."""
     parts = []
-    if isinstance(config, PpoConfig) and run.total_steps:
+    if isinstance(config, PpoConfig | RlooConfig) and run.total_steps:
         parts.append(f"{run.step * config.batch_size:,} of {run.total_steps * config.batch_size:,} episodes")
     for key, unit in (("episodes_per_second", "episodes/s"), ("tokens_per_second", "tokens/s")):
         if recent and recent[0].get(key) is not None:

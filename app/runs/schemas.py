@@ -8,7 +8,9 @@ from pydantic import BaseModel, model_validator
 
 from app.datasets.models import SnapshotKind
 from app.registry.models import ModelKind
-from app.runs.configs import CONFIGS, PpoConfig, RunConfig, RunKind, SamplingConfig, setting
+from app.runs.configs import PpoConfig, RunConfig, RunKind, SamplingConfig, setting
+from app.runs.kinds import CONFIGS
+from app.runs.newer_configs import DpoConfig
 
 
 class SamplingPlan(SamplingConfig):
@@ -23,6 +25,12 @@ class SamplingPlan(SamplingConfig):
     overlap: int = setting(1, "Labelers who judge each prompt.", paper="1 for most (5.3)", ge=1, le=20)
     group: Literal["everyone", "training", "held_out"] = setting(
         "training", "Who judges them. Held-out labelers make no training data.", paper="held-out for evaluation (3.6)"
+    )
+
+    best_of_models: Literal["every", "first"] = setting(
+        "every",
+        "Whose completions are the best of several: every model's, or the first's alone, beside the others' as drawn.",
+        paper="REC",
     )
 
     @model_validator(mode="after")
@@ -88,14 +96,29 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
         Part("watch", "Watching reward model", "A second reward model that only watches: it shows over-optimisation.",
              models=(ModelKind.reward,), is_required=False),
     ),
+    RunKind.dpo: (
+        Part("base", "Start from", "The SFT model; also the reference that the policy is held to.", models=_WRITERS),
+        Part("comparisons", "Rankings", "Frozen when the run is made.", snapshot=SnapshotKind.comparisons),
+    ),
+    RunKind.rloo: (
+        Part("policy", "Policy starts from", "Also the reference that the KL is measured from.",
+             models=(ModelKind.sft, ModelKind.policy, ModelKind.base)),
+        Part("reward_model", "Reward model", "What the policy is optimised for.", models=(ModelKind.reward,)),
+        Part("prompts", "Prompts", "Frozen when the run is made.", snapshot=SnapshotKind.prompts),
+        Part("watch", "Watching reward model", "A second reward model that only watches: it shows over-optimisation.",
+             models=(ModelKind.reward,), is_required=False),
+    ),
     RunKind.sampling: (
         Part("model", "Model", "Whose completions are ranked.", models=_WRITERS),
         Part("model_2", "Second model", "Ranked beside the first.", models=_WRITERS, is_required=False),
         Part("model_3", "Third model", "Ranked beside the first.", models=_WRITERS, is_required=False),
+        Part("reward_model", "Score with", "A reward model: it chooses where best of is above 1, and its scores show.",
+             models=(ModelKind.reward,), is_required=False),
     ),
 }  # fmt: skip
 
-SUBJECT = {RunKind.sft: "base", RunKind.reward_model: "base", RunKind.ppo: "policy", RunKind.sampling: "model"}
+SUBJECT = {RunKind.sft: "base", RunKind.reward_model: "base", RunKind.ppo: "policy", RunKind.dpo: "base",
+           RunKind.rloo: "policy", RunKind.sampling: "model"}  # fmt: skip
 """The part whose model the run is about: its size decides the defaults, and it is the parent of what is made."""
 
 
@@ -116,7 +139,11 @@ class Inputs:
 
 
 def kind_name(kind: RunKind, config: RunConfig | None = None) -> str:
-    """The kind as people say it. PPO without plain text is PPO; with it, PPO-ptx."""
+    """The kind as people say it. PPO without plain text is PPO; with it, PPO-ptx. DPO is called by its loss."""
     if kind == RunKind.ppo:
         return "PPO" if isinstance(config, PpoConfig) and config.ptx_coefficient == 0 else "PPO-ptx"
+    if kind == RunKind.dpo:
+        return "IPO" if isinstance(config, DpoConfig) and config.loss == "ipo" else "DPO"
+    if kind == RunKind.rloo:
+        return "RLOO"
     return {RunKind.sft: "SFT", RunKind.reward_model: "Reward model", RunKind.sampling: "Completions"}[kind]

@@ -52,8 +52,8 @@ class Turn:
         kinds = (ModelKind.policy, ModelKind.sft, ModelKind.base)
         return next((model for model in map(self.model_of_kind, kinds) if model is not None), None)
 
-    def newest_run(self, kind: RunKind) -> Run | None:
-        return next((run for run in self.runs if run.kind == kind), None)
+    def newest_run(self, *kinds: RunKind) -> Run | None:
+        return next((run for run in self.runs if run.kind in kinds), None)
 
     def newest_sampling(self, batch_kind: str) -> Run | None:
         return next((run for run in self.runs if run.kind == RunKind.sampling

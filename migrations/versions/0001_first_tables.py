@@ -428,6 +428,8 @@ def upgrade() -> None:
                 "sft",
                 "reward_model",
                 "ppo",
+                "dpo",
+                "rloo",
                 "sampling",
                 name="runkind",
                 native_enum=False,

@@ -19,8 +19,13 @@ _BYTES = {
     RunKind.sft: TRAINED,
     RunKind.reward_model: TRAINED,
     RunKind.ppo: 2 * TRAINED + 3 * FROZEN,
+    RunKind.rloo: TRAINED + 2 * FROZEN,  # with the reference and the reward model
+    RunKind.dpo: TRAINED,  # the reference is a number a completion, taken before the first step
 }
-_BYTES_LORA = {**_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 2 * FROZEN}
+_BYTES_LORA = {
+    **_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 2 * FROZEN, RunKind.dpo: FROZEN,
+    RunKind.rloo: 2 * FROZEN,
+}  # fmt: skip
 
 
 def bytes_needed(kind: RunKind, parameters: int, *, lora: bool) -> int:
@@ -42,7 +47,8 @@ def bytes_free() -> int | None:
 def refuse_too_large(claimed: Claimed) -> None:
     lora = isinstance(claimed.config, TrainingConfig) and claimed.config.lora_rank > 0
     needed = bytes_needed(claimed.run.kind, claimed.subject.parameters or 0, lora=lora)
-    needed += sum(FROZEN * (model.parameters or 0) for part, model in claimed.models.items() if part in JUDGES)
+    beside = JUDGES if claimed.run.kind != RunKind.sampling else ("reward_model",)
+    needed += sum(FROZEN * (model.parameters or 0) for part, model in claimed.models.items() if part in beside)
     free = bytes_free()
     if free is not None and needed > free:
         advice = "" if lora else " A lora_rank above 0 needs far less."

@@ -13,7 +13,7 @@ from app.runs import service
 from app.runs.configs import RunKind
 from app.runs.models import Run
 from app.runs.service import ClaimLost
-from workers.jobs import memory, ppo, reward_model, sampling, sft
+from workers.jobs import dpo, memory, ppo, reward_model, rloo, sampling, sft
 from workers.jobs.claimed import Claimed, open_claimed
 from workers.jobs.patience import patiently
 from workers.jobs.pulse import Pulse
@@ -26,6 +26,8 @@ JOBS: dict[RunKind, Job] = {
     RunKind.sft: sft.work,
     RunKind.reward_model: reward_model.work,
     RunKind.ppo: ppo.work,
+    RunKind.dpo: dpo.work,
+    RunKind.rloo: rloo.work,
     RunKind.sampling: sampling.work,
 }
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -10,36 +11,63 @@ from app.datasets.examples import Prompt
 from app.labeling import service as labeling
 from app.labeling.models import BatchKind, Completion
 from app.projects.models import Project
+from app.registry.models import Model
 from app.runs import service
 from app.runs.schemas import SamplingPlan
 from workers.jobs.claimed import Claimed, folder_of
 from workers.jobs.patience import patiently
 from workers.training.loop import CannotTrain, Outcome
-from workers.training.sampling import SampledCompletion, sample
+from workers.training.sampling import SampledCompletion, best_of_curve, sample
 
 PARTS = ("model", "model_2", "model_3")
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A model of the run, as it is to write, and what it has written."""
+
+    part: str
+    model: Model
+    plan: SamplingPlan
+    completions: list[SampledCompletion]
 
 
 def work(claimed: Claimed) -> Outcome:
     plan = claimed.config
     assert isinstance(plan, SamplingPlan)
     prompts = list(claimed.examples("prompts"))
-    models = [claimed.models[part] for part in PARTS if part in claimed.models]
-    claimed.laps = len(models)
-    written: dict[uuid.UUID, list[SampledCompletion]] = {}
-    for claimed.lap, model in enumerate(models):
-        claimed.note(f"{model.name} writes")
-        checkpoints = claimed.checkpoints / str(model.id)
-        written[model.id] = sample(plan, prompts, claimed, model=folder_of(model), checkpoints=checkpoints)
+    writers = _writers(claimed, plan)
+    claimed.laps = len(writers)
+    for claimed.lap, writer in enumerate(writers):
+        claimed.note(f"{writer.model.name} writes")
+        writer.completions[:] = sample(
+            writer.plan, prompts, claimed, model=folder_of(writer.model), checkpoints=claimed.checkpoints / writer.part,
+            reward_model=claimed.optional_folder("reward_model"),
+        )  # fmt: skip
         if claimed.stopped_at is not None:
             return Outcome(finished=False, step=claimed.stopped_at, metrics={})
-    figures = _figures(written)
-    patiently(lambda session: _store(session, claimed, plan, prompts, written, figures))
+    figures = _figures(writers)
+    patiently(lambda session: _store(session, claimed, plan, prompts, writers, figures))
     return Outcome(finished=True, step=0, metrics=figures)
 
 
-def _figures(written: Mapping[uuid.UUID, Sequence[SampledCompletion]]) -> dict[str, float]:
-    everything = [completion for completions in written.values() for completion in completions]
+def _writers(claimed: Claimed, plan: SamplingPlan) -> list[Writer]:
+    """The run's models in turn, each with the plan as it follows it. One that stands here twice draws anew."""
+    writers: list[Writer] = []
+    for part in PARTS:
+        if part not in claimed.models:
+            continue
+        model, own = claimed.models[part], plan
+        if plan.best_of_models == "first" and part != PARTS[0]:
+            own = own.model_copy(update={"best_of": 1})
+        if any(other.model.id == model.id for other in writers):
+            own = own.model_copy(update={"seed": plan.seed + len(writers)})
+        writers.append(Writer(part, model, own, []))
+    return writers
+
+
+def _figures(writers: Sequence[Writer]) -> dict[str, float]:
+    everything = [completion for writer in writers for completion in writer.completions]
     if not everything:
         raise CannotTrain("No completion was written: every prompt is longer than max_prompt_tokens.")
     ended = sum(completion.finish_reason == "stop" for completion in everything)
@@ -56,16 +84,17 @@ def _store(
     claimed: Claimed,
     plan: SamplingPlan,
     prompts: Sequence[Prompt],
-    written: Mapping[uuid.UUID, Sequence[SampledCompletion]],
+    writers: Sequence[Writer],
     figures: Mapping[str, float],
 ) -> None:
     """Completions, their batch and the run's end in one transaction: all of it or nothing, once."""
     run = claimed.run
-    service.finish(session, run.id, claim=claimed.claim, result=figures)
+    service.finish(session, run.id, claim=claimed.claim, result={**figures, **_curves(writers)})
     rows: dict[uuid.UUID, list[Completion]] = {uuid.UUID(prompt.id): [] for prompt in prompts}
-    for model_id, completions in written.items():
-        for completion in completions:
-            rows[uuid.UUID(completion.prompt_id)].append(_row(run.id, model_id, plan, completion))
+    for place, writer in enumerate(writers):
+        before = plan.completions_per_prompt * sum(other.model.id == writer.model.id for other in writers[:place])
+        for completion in writer.completions:
+            rows[uuid.UUID(completion.prompt_id)].append(_row(run.id, writer, before + completion.index, completion))
     session.add_all(row for of_prompt in rows.values() for row in of_prompt)
     session.flush()
     labeling.create_ranking_batch(
@@ -76,13 +105,22 @@ def _store(
     )  # fmt: skip
 
 
-def _row(run_id: uuid.UUID, model_id: uuid.UUID, plan: SamplingPlan, completion: SampledCompletion) -> Completion:
-    settings = plan.model_dump(include={"temperature", "top_p", "max_completion_tokens", "seed"}, mode="json")
+def _curves(writers: Sequence[Writer]) -> dict[str, list[dict[str, object]]]:
+    """What the best of n would be worth, for each model that a reward model scored."""
+    curves = [(writer, best_of_curve(writer.completions)) for writer in writers]
+    found = [{"model": writer.model.name, "kept_of": writer.plan.best_of, "points": points} for writer, points in curves
+             if points]  # fmt: skip
+    return {"best_of": found} if found else {}
+
+
+def _row(run_id: uuid.UUID, writer: Writer, number: int, completion: SampledCompletion) -> Completion:
+    decided_by = {"temperature", "top_p", "max_completion_tokens", "seed", "best_of"}
+    settings = writer.plan.model_dump(include=decided_by, mode="json")
     return Completion(
         prompt_id=uuid.UUID(completion.prompt_id),
-        model_id=model_id,
+        model_id=writer.model.id,
         run_id=run_id,
-        number=completion.index,
+        number=number,
         settings=settings,
         text=service.storable(completion.text),
         tokens=completion.tokens,

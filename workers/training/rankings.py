@@ -1,4 +1,4 @@
-"""Rankings as the reward model reads them: one element a prompt, with its completions and its untied pairs."""
+"""Rankings as the reward model and DPO read them: one element a prompt, with its completions and untied pairs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from transformers import PreTrainedTokenizerBase
 
 from app.datasets.examples import Ranking
-from app.runs.configs import RewardModelConfig
+from app.runs.configs import TrainingConfig
 from workers.rlhf.losses import untied_pairs
 from workers.training.batching import encode_completion, encode_prompt
 from workers.training.limits import fits, refuse_if_most_left_out, require_room
@@ -53,7 +53,7 @@ class Elements:
 
 
 def prepare(
-    config: RewardModelConfig, rankings: Sequence[Ranking], tokenizer: PreTrainedTokenizerBase, *, context: int
+    config: TrainingConfig, rankings: Sequence[Ranking], tokenizer: PreTrainedTokenizerBase, *, context: int
 ) -> Elements:
     """Encodes the rankings, a prompt's together; drops ties; refuses what cannot train."""
     used = [r for r in rankings if r.split in ("train", "valid")]
@@ -95,7 +95,7 @@ def _refuse_too_few(rankings: Sequence[Ranking]) -> None:
         )
     if len(usable) < 2:
         raise CannotTrain(
-            "Only 1 ranking of the train split tells completions apart; a reward model needs 2 at least, "
+            "Only 1 ranking of the train split tells completions apart; learning from rankings takes 2 at least, "
             "and hundreds to be worth optimising."
         )
 

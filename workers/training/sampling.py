@@ -4,6 +4,9 @@
 
 The completions of a prompt depend on the seed and the prompt's id alone. Prompts are taken in chunks of like
 length; each finished chunk is one line of `completions.jsonl`, flushed to the disk before it is reported.
+
+With a reward model every completion that is drawn is scored, and with `best_of` n above 1 each one that is kept is the
+best of n drawn for its place (Stiennon et al. 2020, appendix G.3): no two places share what was drawn for them.
 """
 
 import hashlib
@@ -11,16 +14,18 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from app.datasets.examples import Prompt
+from app.datasets.examples import Messages, Prompt
 from app.runs.configs import SamplingConfig
+from workers.rlhf.best_of_n import expected_best, kl_bound, powers_up_to
 from workers.training.batching import decode_completion, encode_prompt
+from workers.training.judge import Judge, load_judge
 from workers.training.loop import CannotTrain, OnStep, Signal, Step
 from workers.training.models import context_of, load_policy, load_tokenizer
 from workers.training.rollout import Decoding, Drawn, draw_completions, stop_ids, uniform_numbers
@@ -39,33 +44,44 @@ class SampledCompletion:
     tokens: int  # its end token counted
     finish_reason: Literal["stop", "length"]
     mean_logprob: float  # nats a token at the sampling temperature
+    rewards: list[float] | None = None  # of all that were drawn for its place; it is the first of the highest
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     id: str
     tokens: list[int]
+    messages: Messages
 
 
 def sample(
-    config: SamplingConfig, prompts: list[Prompt], on_step: OnStep, *, model: Path, checkpoints: Path
+    config: SamplingConfig,
+    prompts: list[Prompt],
+    on_step: OnStep,
+    *,
+    model: Path,
+    checkpoints: Path,
+    reward_model: Path | None = None,
 ) -> list[SampledCompletion]:
     """Return K completions of each of the first `config.prompts` prompts, in the prompts' order.
 
     Prompts longer than `max_prompt_tokens` are left out. When `on_step` answers STOP, what is done is returned
     and kept; calling again with the same arguments does the rest.
     """
+    if config.best_of > 1 and reward_model is None:
+        raise CannotTrain(f"best_of is {config.best_of}, but there is no reward model to choose by. Give one.")
     if config.threads:
         torch.set_num_threads(config.threads)
     tokenizer, policy = load_tokenizer(model), load_policy(model)
     encoded = encode_prompts(config, prompts[: config.prompts], tokenizer, context=context_of(policy.config))
-    size = max(1, CHUNK_BATCHES * config.batch_size // config.completions_per_prompt)
+    judge = load_judge(reward_model) if reward_model else None
+    size = max(1, CHUNK_BATCHES * config.batch_size // (config.completions_per_prompt * config.best_of))
     by_length = sorted(encoded, key=lambda prompt: len(prompt.tokens))
     chunks = [by_length[start : start + size] for start in range(0, len(by_length), size)]
-    done = read_chunks(checkpoints / FILE, mark=fingerprint(config, encoded, model))
+    done = read_chunks(checkpoints / FILE, mark=fingerprint(config, encoded, model, reward_model))
     for number, chunk in enumerate(chunks[len(done) :], start=len(done) + 1):
         started = time.perf_counter()
-        completions = sample_chunk(config, chunk, policy, tokenizer)
+        completions = sample_chunk(config, chunk, policy, tokenizer, judge)
         append_line(checkpoints / FILE, [asdict(completion) for completion in completions])
         done.append(completions)
         metrics = chunk_metrics(completions, seconds=time.perf_counter() - started)
@@ -82,7 +98,7 @@ def encode_prompts(
 ) -> list[Encoded]:
     if not prompts:
         raise CannotTrain("There are no prompts to sample completions for.")
-    encoded = [Encoded(prompt.id, encode_prompt(tokenizer, prompt.messages)) for prompt in prompts]
+    encoded = [Encoded(prompt.id, encode_prompt(tokenizer, prompt.messages), prompt.messages) for prompt in prompts]
     kept = [prompt for prompt in encoded if len(prompt.tokens) <= config.max_prompt_tokens]
     if not kept:
         raise CannotTrain(
@@ -98,24 +114,62 @@ def encode_prompts(
 
 
 def sample_chunk(
-    config: SamplingConfig, chunk: Sequence[Encoded], policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    config: SamplingConfig,
+    chunk: Sequence[Encoded],
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    judge: Judge | None,
 ) -> list[SampledCompletion]:
+    """K completions of each prompt of the chunk, each the best of those drawn for its place."""
+    drawn = draw(config, chunk, policy, tokenizer)
+    return [
+        best
+        for prompt, of_prompt in zip(chunk, drawn, strict=True)
+        for best in choose(config, prompt, [as_completion(prompt.id, 0, each, tokenizer) for each in of_prompt], judge)
+    ]
+
+
+def choose(
+    config: SamplingConfig, prompt: Encoded, drawn: Sequence[SampledCompletion], judge: Judge | None
+) -> list[SampledCompletion]:
+    """`best_of` consecutive completions stand for one place: the one of the highest reward gets it."""
+    rewards = judge.rewards(prompt.messages, [each.text for each in drawn]) if judge else None
+    kept = []
+    for index in range(config.completions_per_prompt):
+        place = range(index * config.best_of, (index + 1) * config.best_of)
+        own = [rewards[i] for i in place] if rewards else None
+        best = max(place, key=rewards.__getitem__) if rewards else place[0]
+        kept.append(replace(drawn[best], index=index, rewards=own))
+    return kept
+
+
+def draw(
+    config: SamplingConfig, chunk: Sequence[Encoded], policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> list[list[Drawn]]:
+    """Everything that is drawn for each prompt of the chunk: completions_per_prompt x best_of of them."""
     # Every sampling parameter is given here; the model's own generation settings have no say.
     decoding = Decoding(
         max_new_tokens=config.max_completion_tokens,
         eos_ids=stop_ids(policy, tokenizer),
         temperature=config.temperature,
         top_p=config.top_p,
-        rows=max(config.batch_size, config.completions_per_prompt),
+        rows=config.batch_size,
     )
-    shape = (config.completions_per_prompt, config.max_completion_tokens)
-    uniforms = torch.stack([uniform_numbers(config.seed, prompt.id, shape=shape) for prompt in chunk])
-    drawn = draw_completions(policy, [prompt.tokens for prompt in chunk], uniforms, decoding=decoding)
+    count = config.completions_per_prompt * config.best_of
+    together = side_by_side(count, config.batch_size)
+    shape = (count // together, together, config.max_completion_tokens)
+    uniforms = torch.cat([uniform_numbers(config.seed, prompt.id, shape=shape) for prompt in chunk])
+    prompts = [prompt.tokens for prompt in chunk for _ in range(shape[0])]
+    drawn = draw_completions(policy, prompts, uniforms, decoding=decoding)
     return [
-        as_completion(prompt.id, index, completion, tokenizer)
-        for prompt, completions in zip(chunk, drawn, strict=True)
-        for index, completion in enumerate(completions)
+        [each for group in drawn[first : first + shape[0]] for each in group]
+        for first in range(0, len(drawn), shape[0])
     ]
+
+
+def side_by_side(count: int, batch_size: int) -> int:
+    """How many of a prompt's completions share its keys and values: as many as divide them all and fit the batch."""
+    return max(size for size in range(1, min(count, batch_size) + 1) if count % size == 0)
 
 
 def as_completion(prompt_id: str, index: int, drawn: Drawn, tokenizer: PreTrainedTokenizerBase) -> SampledCompletion:
@@ -137,14 +191,36 @@ def chunk_metrics(completions: Sequence[SampledCompletion], *, seconds: float) -
         "eos_share": ended / len(completions),
         "mean_logprob": sum(completion.mean_logprob for completion in completions) / len(completions),
         "tokens_per_second": tokens / seconds,
-    }
+    } | reward_metrics(completions)
 
 
-def fingerprint(config: SamplingConfig, encoded: Sequence[Encoded], model: Path) -> str:
+def reward_metrics(completions: Sequence[SampledCompletion]) -> dict[str, float]:
+    """The mean reward of all that was drawn and of what was kept; nothing without a reward model."""
+    places = [completion.rewards for completion in completions if completion.rewards]
+    if not places:
+        return {}
+    drawn = [reward for place in places for reward in place]
+    means = {"reward": sum(drawn) / len(drawn), "reward_kept": sum(map(max, places)) / len(places)}
+    return means if len(drawn) > len(places) else {"reward": means["reward"]}
+
+
+def best_of_curve(completions: Sequence[SampledCompletion]) -> list[tuple[int, float, float]]:
+    """(n, expected reward of the best of n, KL at most) for n = 1, 2, 4, ..., from all draws of each prompt."""
+    by_prompt: dict[str, list[float]] = {}
+    for completion in completions:
+        by_prompt.setdefault(completion.prompt_id, []).extend(completion.rewards or [])
+    draws = min(map(len, by_prompt.values()), default=0)
+    return [
+        (n, sum(expected_best(rewards, n) for rewards in by_prompt.values()) / len(by_prompt), kl_bound(n))
+        for n in (powers_up_to(draws) if draws else [])
+    ]
+
+
+def fingerprint(config: SamplingConfig, encoded: Sequence[Encoded], model: Path, reward_model: Path | None) -> str:
     """What the finished chunks were made from; threads change no result that matters here."""
     settings = config.model_dump_json(exclude={"threads"})
     tokens = [[prompt.id, prompt.tokens] for prompt in encoded]
-    return hashlib.sha256(json.dumps([settings, tokens, str(model)]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, tokens, str(model), str(reward_model)]).encode()).hexdigest()
 
 
 def read_chunks(file: Path, *, mark: str) -> list[list[SampledCompletion]]:

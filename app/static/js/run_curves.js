@@ -4,7 +4,7 @@ import uPlot from "/static/vendor/uPlot.esm.js";
 const ASK_AGAIN = 2000; // ms
 const COLOURS = ["--accent", "--warn", "--good", "--bad", "--ink-soft"];
 const DASHES = [[], [5, 4], [], [2, 3], [6, 3]];
-const LOOKED_AT_FIRST = new Set(["Reward", "Accuracy", "KL from the start, nats", "Loss", "Completion length, tokens", "Ended by itself, share"]);
+const LOOKED_AT_FIRST = new Set(["Reward", "Accuracy", "KL from the start, nats", "Loss", "Change of log-probability, nats", "Completion length, tokens", "Ended by itself, share"]);
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 
 // A series of few values (one an epoch) is drawn with its points, or a single one could not be seen.

@@ -3,7 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig, section_of
+from app.runs.configs import PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig, section_of
+from app.runs.kinds import CONFIGS
 
 
 @pytest.mark.parametrize("kind", RunKind)
@@ -58,6 +59,10 @@ def test_the_papers_values() -> None:
         (RunKind.ppo, {"micro_batch_size": 128}, "micro_batch_size 128 is larger than minibatch_size 64"),
         (RunKind.ppo, {"episodes": 100}, "episodes 100 are fewer than one batch_size 512"),
         (RunKind.ppo, {"kl_controller": "loose"}, "'fixed' or 'adaptive'"),
+        (RunKind.dpo, {"loss": "ipo", "label_smoothing": 0.1}, "loss ipo knows no label_smoothing"),
+        (RunKind.dpo, {"label_smoothing": 0.5}, "less than 0.5"),
+        (RunKind.rloo, {"completions_per_prompt": 3}, "minibatch_size 64 is not a multiple of completions_per_prompt"),
+        (RunKind.rloo, {"completions_per_prompt": 1}, "greater than or equal to 2"),
         (RunKind.sampling, {"completions_per_prompt": 10}, "less than or equal to 9"),
         (RunKind.sampling, {"top_p": 0}, "greater than 0"),
     ],

@@ -130,13 +130,14 @@ def test_sft_without_training_demonstrations_is_refused(
 
 
 @pytest.mark.parametrize(("count", "tie", "found"), [(0, False, "are 0"), (1, False, "is 1"), (3, True, "are 0")])
-def test_a_reward_model_without_rankings_to_learn_from_is_refused(
+def test_learning_from_rankings_without_any_is_refused(
     project: Project, admin: Person, base: Model, count: int, tie: bool, found: str
 ) -> None:
     if count:
         _rank(project, count=count, tie=tie)
-    with pytest.raises(Invalid, match=f"at least 2 training rankings .* there {found}"):
-        _ask(project, RunKind.reward_model, admin, parts={"base": str(base.id)})
+    for kind in (RunKind.reward_model, RunKind.dpo):
+        with pytest.raises(Invalid, match=f"at least 2 training rankings .* there {found}"):
+            _ask(project, kind, admin, parts={"base": str(base.id)})
 
 
 def test_held_out_labelers_rankings_train_nothing(project: Project, admin: Person, base: Model) -> None:
@@ -225,6 +226,29 @@ def test_sampling_that_no_labeler_could_rank_is_refused(
 def test_the_same_model_twice_is_refused(project: Project, admin: Person, base: Model) -> None:
     with pytest.raises(Invalid, match="chosen twice"):
         _ask(project, RunKind.sampling, admin, parts={"model": str(base.id), "model_2": str(base.id)})
+
+
+def test_the_best_of_several_needs_a_reward_model(project: Project, admin: Person, base: Model) -> None:
+    with pytest.raises(Invalid, match="chosen by a reward model, and none is") as refused:
+        _ask(project, RunKind.sampling, admin, parts={"model": str(base.id)}, best_of=4)
+    assert {"reward_model", "best_of"} == set(refused.value.fields)
+
+
+def test_a_model_may_stand_beside_the_best_of_its_own(project: Project, admin: Person, base: Model) -> None:
+    with writing() as session:
+        reward = make_model(session, project, kind=ModelKind.reward)
+        for _ in range(3):
+            make_prompt(session, project)
+    parts = {"model": str(base.id), "model_2": str(base.id), "reward_model": str(reward.id)}
+    chosen = {"best_of": 4, "completions_per_prompt": 2}
+    for changes in ({}, {"best_of_models": "first", "best_of": 1}):
+        with pytest.raises(Invalid, match="chosen twice"):
+            _ask(project, RunKind.sampling, admin, parts=parts, **(chosen | changes))
+    with pytest.raises(Invalid, match="chosen twice"):
+        thrice = parts | {"model_3": str(base.id)}
+        _ask(project, RunKind.sampling, admin, parts=thrice, **chosen, best_of_models="first")
+    run = _ask(project, RunKind.sampling, admin, parts=parts, **chosen, best_of_models="first")
+    assert run.config["best_of"] == 4
 
 
 def test_prompts_to_rank_are_of_no_batch_of_this_round_and_never_of_the_test_split(

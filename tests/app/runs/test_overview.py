@@ -116,6 +116,20 @@ def test_the_loop_opens_step_by_step(session: Session, project: Project) -> None
     assert reward.parent_id == sft.id
 
 
+def test_a_policy_made_by_dpo_is_the_rounds_policy(session: Session, project: Project) -> None:
+    sft = _make(session, project, RunKind.sft, ModelKind.sft, make_model(session, project))
+    run = _in_round(session, project, make_run(session, project, kind=RunKind.dpo, name="dpo-round-1", model=sft))
+    step = _loop(session, project).steps[5]
+    assert (step.name, step.chip) == ("DPO", "Queued")
+    assert step.link is not None
+    assert str(run.id) in step.link.address
+    service.ask_to_stop(session, run, by=make_person(session, role=Role.admin))
+    _make(session, project, RunKind.dpo, ModelKind.policy, sft)
+    loop = _loop(session, project)
+    assert (loop.steps[5].mark, loop.is_complete) == (Mark.done, True)
+    assert loop.steps[6].mark == Mark.ready
+
+
 def test_an_evaluation_goes_to_held_out_labelers_where_there_are_some(session: Session, project: Project) -> None:
     base = make_model(session, project)
     make_model(session, project, kind=ModelKind.policy)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.runs.configs import CONFIGS, PpoConfig, RewardModelConfig, RunKind, SftConfig
+from app.runs.configs import PpoConfig, RewardModelConfig, RunKind, SftConfig
+from app.runs.kinds import CONFIGS
 from app.runs.presets import REC, SCALED, Preset, defaults_for, nearest_size, presets
 
 SIZES = [260_000, 5_000_000, 135_000_000, 1_300_000_000, 7_000_000_000, 70_000_000_000]
@@ -23,7 +24,7 @@ def test_a_large_model_starts_from_the_paper(kind: RunKind) -> None:
     assert defaults_for(kind, 1_300_000_000) == CONFIGS[kind]()
 
 
-@pytest.mark.parametrize("kind", [RunKind.sft, RunKind.reward_model, RunKind.ppo])
+@pytest.mark.parametrize("kind", [RunKind.sft, RunKind.reward_model, RunKind.ppo, RunKind.dpo, RunKind.rloo])
 def test_smaller_models_start_from_larger_learning_rates(kind: RunKind) -> None:
     rates = [defaults_for(kind, size).learning_rate for size in (5_000_000, 1_300_000_000)]
     assert rates[0] > 3 * rates[1]

@@ -49,6 +49,23 @@ def _form(base: Model, **changes: str) -> dict[str, str]:
             "part.demonstrations": "new", "name": ""} | changes  # fmt: skip
 
 
+def test_a_sampling_runs_page_shows_what_the_best_of_n_is_worth(
+    sign_in: SignIn, researcher: Person, project: Project
+) -> None:
+    with writing() as session:
+        run = make_run(session, project, kind=RunKind.sampling, name="completions")
+        claimed = service.claim(session, run.id, worker="box-1")
+        assert claimed is not None
+        points = [[1, 0.25, 0.0], [2, 0.5, 0.193], [4, 0.75, 0.636]]
+        result = {"best_of": [{"model": "sft-1", "kept_of": 4, "points": points}]}
+        service.finish(session, run.id, claim=str(claimed.claimed_by), result=result)
+    page = sign_in(researcher).get(f"/p/{project.slug}/runs/{run.id}").text
+    assert "Best of n: sft-1" in page
+    assert "each kept completion is the best of 4" in page
+    for shown in (">4<", "0.750", "0.64"):
+        assert shown in page
+
+
 def _count_runs() -> int:
     with reading() as session:
         return session.scalar(select(func.count()).select_from(Run)) or 0

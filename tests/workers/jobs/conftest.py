@@ -27,6 +27,9 @@ SETTINGS: dict[RunKind, dict[str, object]] = {
     RunKind.reward_model: TRAINING | {"epochs": 2, "max_completion_tokens": 80},
     RunKind.ppo: TRAINING
     | {"episodes": 24, "minibatch_size": 4, "ptx_coefficient": 0.0, "warmup_iterations": 1, "evaluate_every": 2},
+    RunKind.dpo: TRAINING | {"epochs": 2, "max_completion_tokens": 80, "evaluate_every": 2},
+    RunKind.rloo: TRAINING
+    | {"episodes": 24, "minibatch_size": 4, "completions_per_prompt": 2, "warmup_iterations": 1, "evaluate_every": 2},
     RunKind.sampling: LENGTHS | {"completions_per_prompt": 4, "prompts": 6, "batch_size": 8},
 }
 
@@ -40,7 +43,7 @@ class World:
     def ask_for(self, kind: RunKind, *, parts: dict[str, str] | None = None, **changes: object) -> Run:
         """A run of this kind, from the base unless said otherwise, queued."""
         with writing() as session:
-            subject = {"sampling": "model", "ppo": "policy"}.get(kind.value, "base")
+            subject = {"sampling": "model", "ppo": "policy", "rloo": "policy"}.get(kind.value, "base")
             plan = RunPlan(name="", parts={subject: str(self.base.id)} | (parts or {}), config=SETTINGS[kind] | changes)
             return creation.create_run(session, self.project, kind, plan, by=self.admin)
 

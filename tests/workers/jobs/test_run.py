@@ -25,7 +25,7 @@ from app.labeling.models import (
 from app.registry.models import Model, ModelKind, ModelState
 from app.runs import service
 from app.runs.configs import RunKind
-from app.runs.models import Run, RunLogLine, RunMetric, RunState
+from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
 from tests.factories import make_person
 from tests.workers.jobs.conftest import World
 from workers.jobs.pulse import Pulse
@@ -99,6 +99,9 @@ def test_the_whole_loop_from_demonstrations_to_a_policys_completions(world: Worl
     assert ppo.error is None
     policy = _made_by(ppo)
     assert (policy.name, policy.kind, policy.parent_id) == ("ppo-round-1", ModelKind.policy, sft.id)
+    rloo = _work(world.ask_for(RunKind.rloo, parts=parts))
+    assert rloo.error is None
+    assert (_made_by(rloo).name, _made_by(rloo).kind) == ("rloo-round-1", ModelKind.policy)
     fresh = _work(world.ask_for(RunKind.sampling, parts={"model": str(policy.id)}))
     assert fresh.state == RunState.succeeded
     with reading() as session:
@@ -106,6 +109,20 @@ def test_the_whole_loop_from_demonstrations_to_a_policys_completions(world: Worl
             select(func.count()).select_from(Item).group_by(Item.prompt_id).having(func.count() > 1)
         )
     assert ranked_twice is None, "prompts ranked in this round are not sampled again"
+
+
+def test_rankings_become_a_policy_without_a_reward_model(world: World) -> None:
+    _rank_everything(world, _work(world.ask_for(RunKind.sampling)))
+    run = _work(world.ask_for(RunKind.dpo))
+    assert run.error is None
+    policy = _made_by(run)
+    assert (policy.name, policy.kind, policy.parent_id) == ("dpo-round-1", ModelKind.policy, world.base.id)
+    load_policy(get_artefacts().folder(str(policy.storage_key)))
+    with reading() as session:
+        samples = session.scalars(select(RunSample).where(RunSample.run_id == run.id)).all()
+        rows = session.scalars(select(RunMetric).where(RunMetric.run_id == run.id).order_by(RunMetric.step)).all()
+    assert {row.step for row in samples} == {2, run.total_steps} | set(range(2, run.total_steps or 0, 2))
+    assert rows[-1].values["loss"] < rows[0].values["loss"]
 
 
 def test_a_sampling_run_makes_one_batch_of_k_completions(world: World) -> None:
@@ -133,6 +150,23 @@ def test_several_models_stand_in_one_evaluation_of_held_out_prompts(world: World
         models = session.scalars(select(Completion.model_id).where(Completion.run_id == run.id)).all()
     assert (batch.kind, batch.name) == (BatchKind.evaluation, "evaluation-round-1")
     assert sorted(map(str, models)) == sorted([str(world.base.id), str(sft.id)] * 2)
+
+
+def test_the_best_of_several_stand_beside_the_models_own(world: World) -> None:
+    _rank_everything(world, _work(world.ask_for(RunKind.sampling)))
+    reward = _made_by(_work(world.ask_for(RunKind.reward_model)))
+    parts = {"model_2": str(world.base.id), "reward_model": str(reward.id)}
+    run = _work(world.ask_for(RunKind.sampling, parts=parts, completions_per_prompt=2, best_of=3,
+                              best_of_models="first", batch_kind="evaluation", group="everyone"))  # fmt: skip
+    assert run.error is None
+    with reading() as session:
+        rows = session.scalars(select(Completion).where(Completion.run_id == run.id)).all()
+    assert sorted((row.settings["best_of"], row.number) for row in rows) == sorted(2 * [(3, 0), (3, 1), (1, 2), (1, 3)])
+    first, second = run.result["best_of"]
+    assert [n for n, _, _ in first["points"]] == [1, 2, 4, 6]
+    assert [n for n, _, _ in second["points"]] == [1, 2]
+    assert (first["model"], first["kept_of"], second["kept_of"]) == ("tiny", 3, 1)
+    assert {row.settings["seed"] for row in rows if row.settings["best_of"] == 1} == {run.seed + 1}
 
 
 def test_a_second_delivery_does_nothing(world: World) -> None:

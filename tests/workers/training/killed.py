@@ -15,9 +15,10 @@ from typing import Any
 import torch
 
 from app.runs.configs import RewardModelConfig, SamplingConfig, SftConfig
+from app.runs.newer_configs import DpoConfig, RlooConfig
 from tests.workers.tiny import demonstrations, rankings, save_base
 from tests.workers.training import tiny_ppo
-from workers.training import ppo, reward_model, sampling, sft
+from workers.training import dpo, ppo, reward_model, rloo, sampling, sft
 from workers.training.loop import OnStep, Signal, Step
 from workers.training.models import load_tokenizer, new_reward_model, save_reward_model
 
@@ -83,9 +84,24 @@ def train_ppo(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> No
     )
 
 
-def sample(models: Path, folder: Path, on_step: OnStep) -> None:
-    config = SamplingConfig(max_prompt_tokens=60, max_completion_tokens=8, batch_size=1, threads=1)
-    sampling.sample(config, tiny_ppo.prompts(8), on_step, model=models / "policy", checkpoints=folder)
+def train_dpo(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
+    config = DpoConfig(**{**SHAPE, "epochs": 4, "evaluate_every": 3, **changes})
+    dpo.train(config, rankings(9, valid=2), on_step, base=models / "base", **places(folder))
+
+
+def train_rloo(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
+    shape = SHAPE | {"max_prompt_tokens": 60, "max_completion_tokens": 8, "batch_size": 8, "minibatch_size": 4}
+    settings = {"episodes": 64, "completions_per_prompt": 2, "inner_epochs": 2, "evaluate_every": 3}
+    models_read = {part: models / part for part in ("policy", "watch")} | {"reward_model": models / "reward"}
+    config = RlooConfig(**{**shape, **settings, **changes})
+    rloo.train(config, tiny_ppo.prompts(), on_step, **models_read, **places(folder))
+
+
+def sample(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
+    config = SamplingConfig(**{"max_prompt_tokens": 60, "max_completion_tokens": 8, "batch_size": 1, "threads": 1,
+                               **changes})  # fmt: skip
+    given = {"model": models / "policy", "reward_model": models / "reward" if config.best_of > 1 else None}
+    sampling.sample(config, tiny_ppo.prompts(8), on_step, checkpoints=folder, **given)
 
 
 RUNS: dict[str, Callable[[Path, Path, OnStep], None]] = {
@@ -96,7 +112,12 @@ RUNS: dict[str, Callable[[Path, Path, OnStep], None]] = {
     "reward-model-lora": lambda *at: train_reward_model(*at, lora_rank=2),
     "ppo": train_ppo,
     "ppo-lora": lambda *at: train_ppo(*at, lora_rank=2, episodes=48),
+    "dpo": train_dpo,
+    "dpo-lora": lambda *at: train_dpo(*at, lora_rank=2, loss="ipo"),
+    "rloo": train_rloo,
+    "rloo-lora": lambda *at: train_rloo(*at, lora_rank=2),
     "sampling": sample,
+    "sampling-best-of": lambda *at: sample(*at, best_of=3),
 }
 
 

@@ -21,7 +21,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_models(tmp_path_factory.mktemp("all") / "models")
 
 
-@pytest.mark.parametrize("name", ["sft", "reward-model", "ppo"])
+@pytest.mark.parametrize("name", ["sft", "reward-model", "ppo", "dpo", "rloo"])
 def test_30_killed_at_any_moment_equals_never_killed(models: Path, name: str) -> None:
     RUNS[name](models, models.parent / f"{name}-whole", lambda step: Signal.CONTINUE)
     command = [sys.executable, "-m", "tests.workers.training.killed", name, models.parent / f"{name}-killed"]

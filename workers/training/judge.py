@@ -1,0 +1,45 @@
+"""A reward model that reads what another model wrote, as text, with its own tokenizer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from app.datasets.examples import Messages
+from workers.training.batching import encode_completion, encode_prompt, micro_batches
+from workers.training.loop import CannotTrain
+from workers.training.models import RewardModel, context_of, load_reward_model, load_tokenizer
+
+AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    model: RewardModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+
+    @torch.no_grad()
+    def rewards(self, messages: Messages, completions: Sequence[str]) -> list[float]:
+        """The score of each completion, its end token set whether or not it ended by itself, as in training."""
+        prompt = encode_prompt(self.tokenizer, messages)
+        encoded = [encode_completion(self.tokenizer, text) for text in completions]
+        self._refuse_too_long(len(prompt) + max(map(len, encoded)))
+        scores: list[float] = []
+        for piece in micro_batches(range(len(encoded)), AT_ONCE):
+            scores += self.model.score_completions([prompt], [[encoded[i] for i in piece]]).tolist()
+        return scores
+
+    def _refuse_too_long(self, tokens: int) -> None:
+        context = context_of(self.model.body.config)
+        if tokens > context:
+            raise CannotTrain(
+                f"A prompt and its completion are {tokens} tokens for the reward model {self.name}, which reads "
+                f"{context} at most. Lower max_prompt_tokens or max_completion_tokens, or choose another reward model."
+            )
+
+
+def load_judge(path: Path) -> Judge:
+    return Judge(load_reward_model(path), load_tokenizer(path), path.name)
