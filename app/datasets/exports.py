@@ -5,19 +5,16 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, BinaryIO
-
-import pyarrow as pa
+from typing import BinaryIO
 
 from app.core.errors import Invalid
-from app.datasets import parquet
 from app.datasets.models import SnapshotKind
 from app.datasets.pairs import preference_pairs
-from app.datasets.parquet import MESSAGES, Row
+from app.datasets.rows import Row, in_batches
 
 BLOCK = 2**18
 IN_MEMORY = 16 * 2**20
-_WHOLE = ("completions", "ranks", "models", "ratings", "flags", "note", "all_bad", "round", "labeled_at")
+WHOLE = ("completions", "ranks", "models", "ratings", "flags", "note", "all_bad", "round", "labeled_at")
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -75,7 +72,7 @@ def _preference_conversational(row: Row) -> Iterator[Row]:
 
 
 def _rankings(row: Row) -> Iterator[Row]:
-    yield {"prompt": row["messages"], **{name: row[name] for name in _WHOLE}, "ranking_id": row["id"], **_origin(row)}
+    yield {"prompt": row["messages"], **{name: row[name] for name in WHOLE}, "ranking_id": row["id"], **_origin(row)}
 
 
 def _prompt_completion(row: Row) -> Iterator[Row]:
@@ -116,34 +113,6 @@ _SHAPES: dict[ExportForm, Callable[[Row], Iterator[Row]]] = {
 }
 
 
-def _strings(*names: str) -> list[tuple[str, pa.DataType]]:
-    return [(name, pa.string()) for name in names]
-
-
-def _columns(form: ExportForm) -> pa.Schema:
-    """The types of a form's columns, in order."""
-    comparisons = parquet.COLUMNS[SnapshotKind.comparisons]
-    origin = [*_strings("prompt_id", "split", "use_case", "group", "labeler"), ("simulated", pa.bool_())]
-    turns = ("prompt", MESSAGES)
-    fields: dict[ExportForm, list[Any]] = {
-        ExportForm.preference: [*_strings("prompt", "chosen", "rejected", "ranking_id"), *origin],
-        ExportForm.preference_conversational: [
-            turns, ("chosen", MESSAGES), ("rejected", MESSAGES), *_strings("ranking_id"), *origin
-        ],
-        ExportForm.rankings: [
-            turns, *((name, comparisons.field(name).type) for name in _WHOLE), *_strings("ranking_id"), *origin
-        ],
-        ExportForm.prompt_completion: [*_strings("prompt", "completion", "demonstration_id"), *origin],
-        ExportForm.prompt_completion_conversational: [
-            turns, ("completion", MESSAGES), *_strings("demonstration_id"), *origin
-        ],
-        ExportForm.prompt_only: _strings("prompt", "prompt_id", "split", "use_case", "group"),
-        ExportForm.prompt_only_conversational: [turns, *_strings("prompt_id", "split", "use_case", "group")],
-        ExportForm.text: _strings("text", "source", "split"),
-    }  # fmt: skip
-    return pa.schema(fields[form])
-
-
 def export_rows(rows: Iterable[Row], form: ExportForm, *, split: str = "") -> Iterator[Row]:
     """A snapshot's rows in `form`, of one split or of all. A ranking's pairs follow one another."""
     shape = _SHAPES[form]
@@ -153,7 +122,7 @@ def export_rows(rows: Iterable[Row], form: ExportForm, *, split: str = "") -> It
 
 
 def as_jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
-    for batch in parquet.in_batches(rows):
+    for batch in in_batches(rows):
         yield "".join(json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in batch).encode()
 
 
@@ -165,9 +134,12 @@ def _plain(value: object) -> str:
 
 def as_parquet(rows: Iterable[Row], form: ExportForm) -> Iterator[bytes]:
     """Parquet has its index at the end: the file is made first, on disk when it is large, and sent from there."""
+    from app.datasets.export_columns import columns_of
+    from app.datasets.parquet import write_rows
+
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
         file: BinaryIO = spool  # type: ignore[assignment]
-        parquet.write_rows(file, rows, _columns(form))
+        write_rows(file, rows, columns_of(form))
         file.seek(0)
         while block := file.read(BLOCK):
             yield block

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts.models import Group, Person
 from app.core.errors import Invalid
 from app.datasets.models import SnapshotKind
-from app.datasets.parquet import ROWS_AT_ONCE, Row
+from app.datasets.rows import ROWS_AT_ONCE, Row
 from app.datasets.schemas import SnapshotFilter
 from app.labeling.current import is_current
 from app.labeling.models import (
@@ -42,6 +42,12 @@ def gather(session: Session, project: Project, kind: SnapshotKind, wanted: Snaps
     return _GATHERERS[kind](session, project, wanted)
 
 
+def count(session: Session, project: Project, kind: SnapshotKind, wanted: SnapshotFilter) -> int:
+    """How many rows `gather` would give, counted by the database."""
+    found = _QUERIES[kind](project, wanted).order_by(None).with_only_columns(literal(1)).subquery()
+    return session.scalar(select(func.count()).select_from(found)) or 0
+
+
 def pseudonym(project_id: uuid.UUID, person_id: uuid.UUID) -> str:
     """What a labeler is called in datasets: always the same in one project, and no one's name."""
     return "labeler-" + hashlib.sha256(f"{project_id}:{person_id}".encode()).hexdigest()[:10]
@@ -52,8 +58,8 @@ def source_of(prompt: Prompt) -> str:
     return prompt.source_organisation or prompt.source_user or str(prompt.id)
 
 
-def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
-    query = (
+def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[Demonstration, Prompt, Person, int | None]:
+    return (
         select(Demonstration, Prompt, Person, Round.number)
         .join(Prompt, Prompt.id == Demonstration.prompt_id)
         .join(Person, Person.id == Demonstration.person_id)
@@ -66,6 +72,10 @@ def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotF
         .where(*_of_labels(project, wanted, Demonstration, Person, Assignment))
         .order_by(Demonstration.id)
     )
+
+
+def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    query = _demonstrations(project, wanted)
     for demonstration, prompt, person, number in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
         yield {
             "id": str(demonstration.id),
@@ -77,8 +87,8 @@ def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotF
         }
 
 
-def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
-    query = (
+def _rankings(project: Project, wanted: SnapshotFilter) -> Select[Ranking, Prompt, Person, int | None]:
+    return (
         select(Ranking, Prompt, Person, Round.number)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
@@ -91,6 +101,16 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
         .where(*_of_labels(project, wanted, Ranking, Person, Assignment))
         .order_by(Ranking.id)
     )
+
+
+def _comparisons(project: Project, wanted: SnapshotFilter) -> Select[uuid.UUID]:
+    """Rankings with something to compare."""
+    places = select(func.count()).where(RankingPlace.ranking_id == Ranking.id).scalar_subquery()
+    return _rankings(project, wanted).with_only_columns(Ranking.id).where(places > 1)
+
+
+def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    query = _rankings(project, wanted)
     found = iter(session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)))
     while chunk := list(islice(found, ROWS_AT_ONCE)):
         places = _places(session, [ranking.id for ranking, *_ in chunk])
@@ -150,11 +170,14 @@ def _places(session: Session, rankings: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
     return places
 
 
-def _gather_prompts(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+def _prompts(project: Project, wanted: SnapshotFilter) -> Select[Prompt]:
     _refuse_rounds(wanted, "Prompts")
-    query = select(Prompt).where(*_of_prompts(project, wanted)).order_by(Prompt.id)
-    if wanted.until:
-        query = query.where(Prompt.created_at < wanted.until)
+    query: Select[Prompt] = select(Prompt).where(*_of_prompts(project, wanted)).order_by(Prompt.id)
+    return query.where(Prompt.created_at < wanted.until) if wanted.until else query
+
+
+def _gather_prompts(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    query = _prompts(project, wanted)
     for prompt in session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE)):
         yield {
             "id": str(prompt.id),
@@ -168,14 +191,19 @@ def _gather_prompts(session: Session, project: Project, wanted: SnapshotFilter) 
         }
 
 
-def _gather_texts(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+def _texts(project: Project, wanted: SnapshotFilter) -> Select[PlainText]:
     _refuse_rounds(wanted, "Plain texts")
     query: Select[PlainText] = select(PlainText).where(PlainText.project_id == project.id)
     if wanted.splits:
         query = query.where(PlainText.split.in_(wanted.splits))
     if wanted.until:
         query = query.where(PlainText.created_at < wanted.until)
-    for text in session.scalars(query.order_by(PlainText.id).execution_options(yield_per=ROWS_AT_ONCE)):
+    return query.order_by(PlainText.id)
+
+
+def _gather_texts(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
+    query = _texts(project, wanted)
+    for text in session.scalars(query.execution_options(yield_per=ROWS_AT_ONCE)):
         yield {"id": str(text.id), "text": text.text, "source": text.source, "split": text.split.value}
 
 
@@ -243,4 +271,10 @@ _GATHERERS: dict[SnapshotKind, _Gatherer] = {
     SnapshotKind.comparisons: _gather_comparisons,
     SnapshotKind.prompts: _gather_prompts,
     SnapshotKind.text: _gather_texts,
+}
+_QUERIES: dict[SnapshotKind, Callable[[Project, SnapshotFilter], Any]] = {
+    SnapshotKind.demonstrations: _demonstrations,
+    SnapshotKind.comparisons: _comparisons,
+    SnapshotKind.prompts: _prompts,
+    SnapshotKind.text: _texts,
 }

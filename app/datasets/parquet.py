@@ -1,18 +1,20 @@
-"""Snapshots as Parquet: the columns of each kind, written the same way every time."""
+"""Snapshots as Parquet: the columns of each kind, written the same way every time.
+
+pyarrow takes some 40 MiB of a process, so this is imported where a file is written or read and nowhere at the top: most
+web processes only ever serve labelers.
+"""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from app.datasets.models import SnapshotKind
+from app.datasets.rows import ROWS_AT_ONCE, Row, in_batches
 
-Row = dict[str, Any]
 SCHEMA_VERSION = 1
-ROWS_AT_ONCE = 500
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _RATING = pa.list_(pa.struct([("key", pa.string()), ("value", pa.int32())]))
@@ -67,12 +69,6 @@ COLUMNS: dict[SnapshotKind, pa.Schema] = {
         [("id", pa.string()), ("text", pa.string()), ("source", pa.string()), ("split", pa.string())]
     ),
 }
-
-
-def in_batches(rows: Iterable[Row], size: int = ROWS_AT_ONCE) -> Iterator[list[Row]]:
-    remaining = iter(rows)
-    while batch := list(islice(remaining, size)):
-        yield batch
 
 
 def write_rows(

@@ -16,12 +16,11 @@ from app.accounts import audit
 from app.accounts.models import Person
 from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts, get_artefacts
-from app.datasets import parquet
 from app.datasets.examples import Demonstration, Prompt, Ranking, Text
-from app.datasets.gathering import gather
+from app.datasets.gathering import count, gather
 from app.datasets.models import Snapshot, SnapshotKind
 from app.datasets.pairs import count_ties, preference_pairs
-from app.datasets.parquet import Row
+from app.datasets.rows import Row
 from app.datasets.schemas import SnapshotFilter, read_filter
 from app.projects.models import Project
 
@@ -46,6 +45,8 @@ def freeze_snapshot(
     artefacts: Artefacts | None = None,
 ) -> Snapshot:
     """A dataset as it is now, kept for good. The same filter on the same labels is the same snapshot."""
+    from app.datasets import parquet
+
     wanted = wanted if isinstance(wanted, SnapshotFilter) else read_filter(wanted)
     tally = Tally()
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
@@ -139,7 +140,7 @@ class Tally:
 
 def count_rows(session: Session, project: Project, kind: SnapshotKind, wanted: Mapping[str, Any]) -> int:
     """How many rows a snapshot would have now."""
-    return sum(1 for _ in gather(session, project, kind, read_filter(wanted)))
+    return count(session, project, kind, read_filter(wanted))
 
 
 def snapshots_of(session: Session, project: Project, kind: SnapshotKind | None = None) -> list[Snapshot]:
@@ -163,8 +164,10 @@ def snapshot_of_project(session: Session, project: Project, snapshot_id: uuid.UU
 
 def snapshot_rows(snapshot: Snapshot, artefacts: Artefacts | None = None) -> Iterator[Row]:
     """Every row with every column, straight from the artefact."""
+    from app.datasets.parquet import read_rows
+
     with (artefacts or get_artefacts()).reading(snapshot.storage_key) as file:
-        yield from parquet.read_rows(file)
+        yield from read_rows(file)
 
 
 def read_examples(snapshot: Snapshot, artefacts: Artefacts | None = None) -> list[Any]:

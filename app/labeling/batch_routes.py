@@ -22,7 +22,7 @@ from app.labeling.batch_forms import (
 )
 from app.labeling.forms import checked
 from app.labeling.models import Batch
-from app.labeling.plans import answered_items
+from app.labeling.plans import count_answered
 from app.labeling.progress import sampled_runs
 from app.projects import service as projects
 from app.projects.deps import CurrentProject
@@ -61,7 +61,7 @@ def _new_batch_page(
         runs=sampled_runs(session, project),
         waiting=choices.count_without_demonstration(session, project),
         gradable=choices.count_to_grade(session, project),
-        answered=len(answered_items(session, project)),
+        answered=count_answered(session, project),
         guidelines=projects.versions_of_guidelines(session, project),
         schemas=projects.schema_versions(session, project),
         sources=sources,

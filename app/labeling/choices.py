@@ -1,6 +1,7 @@
 """What can be asked for in a new batch: prompts without a demonstration, a run's completions, texts to grade."""
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
@@ -19,9 +20,10 @@ from app.labeling.models import (
 )
 from app.projects.models import Project
 from app.prompts.models import Prompt, Split
-from app.prompts.service import PromptFilter, conditions_of
+from app.prompts.service import PromptFilter, conditions_of, count_by_split
 
 ALL = PromptFilter()
+_ASKS_FOR_DEMONSTRATIONS = (Batch.kind == BatchKind.demonstration, Batch.state != BatchState.closed)
 
 
 def prompts_of(session: Session, project: Project, wanted: PromptFilter, *, limit: int) -> list[Prompt]:
@@ -38,19 +40,23 @@ def prompts_without_demonstration(
 
 
 def _lacks_demonstration(project: Project) -> ColumnElement[bool]:
-    asked = exists().where(
-        Item.prompt_id == Prompt.id,
-        Batch.id == Item.batch_id,
-        Batch.kind == BatchKind.demonstration,
-        Batch.state != BatchState.closed,
-    )
+    asked = exists().where(Item.prompt_id == Prompt.id, Batch.id == Item.batch_id, *_ASKS_FOR_DEMONSTRATIONS)
     written = exists().where(Demonstration.prompt_id == Prompt.id)
     return and_(Prompt.project_id == project.id, ~Prompt.is_retired, ~written, ~asked)
 
 
 def count_without_demonstration(session: Session, project: Project) -> dict[Split, int]:
-    query = select(Prompt.split, func.count()).where(_lacks_demonstration(project)).group_by(Prompt.split)
-    return {split: count for split, count in session.execute(query)}  # noqa: C416  rows, not pairs, to mypy
+    """All prompts less those that were written for or asked for: often few, and all are counted from an index."""
+    asked = (
+        select(Item.prompt_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Batch.project_id == project.id, *_ASKS_FOR_DEMONSTRATIONS)
+    )
+    has_any = Prompt.id.in_(select(Demonstration.prompt_id).union(asked))
+    query = select(Prompt.split, func.count()).where(*conditions_of(project, ALL), has_any).group_by(Prompt.split)
+    taken = Counter({split.value: count for split, count in session.execute(query)})
+    left = {Split(split): count - taken[split] for split, count in count_by_split(session, project).items()}
+    return {split: count for split, count in left.items() if count}
 
 
 def completions_of_run(
@@ -118,5 +124,7 @@ def _awaits_grade() -> ColumnElement[bool]:
 
 
 def count_to_grade(session: Session, project: Project) -> int:
-    query = select(func.count(Demonstration.prompt_id.distinct())).join(Prompt, Prompt.id == Demonstration.prompt_id)
-    return session.scalar(query.where(_awaits_grade(), *conditions_of(project, ALL))) or 0
+    of_project = exists().where(Prompt.id == Demonstration.prompt_id, *conditions_of(project, ALL))
+    return (
+        session.scalar(select(func.count(Demonstration.prompt_id.distinct())).where(of_project, _awaits_grade())) or 0
+    )

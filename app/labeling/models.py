@@ -90,6 +90,12 @@ class Item(Identified, Base):
             sqlite_where=text("purpose IN ('calibration', 'training')"),
             postgresql_where=text("purpose IN ('calibration', 'training')"),
         ),
+        Index(
+            "ix_item_with_answer",
+            "batch_id",
+            sqlite_where=text("purpose IN ('gold', 'training')"),
+            postgresql_where=text("purpose IN ('gold', 'training')"),
+        ),
         CheckConstraint("taken >= 0", name="taken_not_negative"),
     )
 

@@ -33,6 +33,7 @@ ANSWERED = (ItemPurpose.gold, ItemPurpose.training)
 FOR_EVERYONE = (ItemPurpose.calibration, ItemPurpose.training)
 # Written out, not as parameters: only so can the databases see that their partial index fits.
 for_everyone = Item.purpose.in_([literal_column(f"'{each.value}'") for each in FOR_EVERYONE])
+has_answer = Item.purpose.in_([literal_column(f"'{each.value}'") for each in ANSWERED])
 
 
 class Rules(TypedDict, total=False):
@@ -94,7 +95,7 @@ def answered_items(session: Session, project: Project, *, besides: set[uuid.UUID
         select(Item, Batch.rating_schema_id)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
-        .where(Batch.project_id == project.id, Item.purpose.in_(ANSWERED), Prompt.is_retired.is_(False))
+        .where(Batch.project_id == project.id, has_answer, Prompt.is_retired.is_(False))
         .order_by(Item.created_at, Item.id)
     )
     rows = [(item, schema_id) for item, schema_id in session.execute(query) if item.prompt_id not in (besides or set())]
@@ -127,6 +128,18 @@ def fit_answers(session: Session, batch: Batch, plan: Sequence[Planned]) -> None
         if not sensitive_flags(asked) - flag_keys(fields.get(each.answered_under, {})):
             answer["flags"] = {of: [key for key in keys if key in flag_keys(asked)] for of, keys in flags.items()}
         each.gold = answer
+
+
+def count_answered(session: Session, project: Project) -> int:
+    """How many items `answered_items` has."""
+    query = (
+        select(func.count(Item.prompt_id.distinct()))
+        .join(Batch, Batch.id == Item.batch_id)
+        .join(Prompt, Prompt.id == Item.prompt_id)
+        .where(Batch.project_id == project.id, has_answer, Prompt.is_retired.is_(False))
+        .where(exists().where(ItemCompletion.item_id == Item.id))
+    )
+    return session.scalar(query) or 0
 
 
 def add_items(session: Session, batch: Batch, plan: Sequence[Planned]) -> None:

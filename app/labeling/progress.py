@@ -1,6 +1,7 @@
 """How far batches are, and what is left for a labeler."""
 
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
@@ -12,10 +13,9 @@ from app.accounts.models import Person
 from app.core.clock import now
 from app.labeling.eligibility import batch_is_for
 from app.labeling.leases import count_left, places_held_by_others
-from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item
+from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item, ItemCompletion
 from app.projects.models import Project
 from app.projects.pauses import Paused, pause_of
-from app.prompts.models import Prompt
 from app.registry.models import Model
 
 MOST_BEGUN = 5
@@ -29,7 +29,6 @@ class BatchProgress:
     extra: int = 0  # beyond those wanted: submitted after the lease, when another had the place
     leased: int = 0
     skipped: int = 0
-    labelers: int = 0
 
     @property
     def left(self) -> int:
@@ -61,9 +60,9 @@ class SampledRun:
     """A sampling run whose completions are here, for an admin to make a batch of."""
 
     run_id: uuid.UUID
-    model: str
+    models: str
     prompts: int
-    completions: int
+    completions: int  # of each prompt
     sampled_at: datetime
 
 
@@ -72,14 +71,20 @@ def progress(session: Session, batch: Batch) -> BatchProgress:
 
 
 def progress_of(session: Session, batches: Sequence[Batch]) -> dict[uuid.UUID, BatchProgress]:
-    """Progress of many batches in two queries; batches without items are left out."""
+    """Progress of many batches in two queries; batches without items are left out. What was submitted is counted on the
+    items: there are many times more assignments."""
     ids = [batch.id for batch in batches]
-    people = {batch_id: counts for batch_id, *counts in session.execute(_count_assignments(ids))}
+    others = {batch_id: counts for batch_id, *counts in session.execute(_count_leased_and_skipped(ids))}
     found = {}
     for batch_id, items, wanted, got, all_got in session.execute(_count_items(ids)):
-        leased, skipped, labelers = people.get(batch_id, (0, 0, 0))
-        found[batch_id] = BatchProgress(items, wanted, got, all_got - got, leased, skipped, labelers)
+        found[batch_id] = BatchProgress(items, wanted, got, all_got - got, *others.get(batch_id, (0, 0)))
     return found
+
+
+def count_judgments(session: Session, batches: Sequence[Batch]) -> tuple[int, int]:
+    """How many are wanted of these batches in all, and how many of those are there."""
+    rows = session.execute(_count_items([batch.id for batch in batches])).all()
+    return sum(wanted for _, _, wanted, _, _ in rows), sum(got for _, _, _, got, _ in rows)
 
 
 def _count_items(batch_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID, int, int, int, int]:
@@ -88,12 +93,17 @@ def _count_items(batch_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID, int, int, 
     return select(*columns).where(Item.batch_id.in_(batch_ids)).group_by(Item.batch_id)
 
 
-def _count_assignments(batch_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID, int, int, int]:
-    leased = func.count(case((Assignment.state == AssignmentState.leased, 1)))
-    skipped = func.count(case((Assignment.state == AssignmentState.skipped, 1)))
-    labelers = func.count(case((Assignment.state == AssignmentState.submitted, Assignment.person_id)).distinct())
-    query = select(Item.batch_id, leased, skipped, labelers).join(Assignment, Assignment.item_id == Item.id)
-    return query.where(Item.batch_id.in_(batch_ids)).group_by(Item.batch_id)
+def _count_leased_and_skipped(batch_ids: Sequence[uuid.UUID]) -> Select[uuid.UUID, int, int]:
+    """From the few assignments in these states to their batches: asked to join, SQLite starts at the million items."""
+    batch_id = select(Item.batch_id).where(Item.id == Assignment.item_id).scalar_subquery()
+    rare = (
+        select(Assignment.state, batch_id.label("batch_id"))
+        .where(Assignment.state.in_([AssignmentState.leased, AssignmentState.skipped]))
+        .subquery()
+    )
+    leased = func.count(case((rare.c.state == AssignmentState.leased, 1)))
+    skipped = func.count(case((rare.c.state == AssignmentState.skipped, 1)))
+    return select(rare.c.batch_id, leased, skipped).where(rare.c.batch_id.in_(batch_ids)).group_by(rare.c.batch_id)
 
 
 def batches_of(session: Session, project: Project) -> list[Batch]:
@@ -159,21 +169,33 @@ def _count_batches(session: Session, project: Project, *conditions: ColumnElemen
 
 
 def sampled_runs(session: Session, project: Project) -> list[SampledRun]:
-    """Newest first. Admins may know which model wrote what; labelers never see this."""
-    sampled_at = func.max(Completion.created_at)
+    """Newest first, from the batch that each run opened. Admins may know which model wrote what; labelers don't."""
+    batches = session.scalars(
+        select(Batch).where(Batch.project_id == project.id, Batch.run_id.is_not(None)).order_by(Batch.created_at.desc())
+    ).all()
+    items = {batch_id: count for batch_id, count, *_ in session.execute(_count_items([each.id for each in batches]))}
+    models = _models_of_first_item(session, batches)
+    return [
+        SampledRun(each.run_id, " and ".join(dict.fromkeys(models[each.id])), items[each.id], len(models[each.id]),
+                   each.created_at)
+        for each in batches
+        if each.run_id is not None and models[each.id]
+    ]  # fmt: skip
+
+
+def _models_of_first_item(session: Session, batches: Sequence[Batch]) -> dict[uuid.UUID, list[str]]:
+    """By batch, who wrote the completions of its first item: a run writes alike for each prompt."""
+    first = select(Item.id).where(Item.batch_id == Batch.id).order_by(Item.position).limit(1).correlate(Batch)
     query = (
-        select(
-            Completion.run_id,
-            func.min(Model.name),
-            func.count(Completion.prompt_id.distinct()),
-            func.count(),
-            sampled_at,
-        )
-        .join(Prompt, Prompt.id == Completion.prompt_id)
+        select(Batch.id, Model.name)
+        .select_from(Batch)
+        .join(ItemCompletion, ItemCompletion.item_id == first.scalar_subquery())
+        .join(Completion, Completion.id == ItemCompletion.completion_id)
         .join(Model, Model.id == Completion.model_id)
-        .where(Prompt.project_id == project.id, Completion.run_id.is_not(None))
-        .group_by(Completion.run_id)
-        .order_by(sampled_at.desc())
+        .where(Batch.id.in_([each.id for each in batches]))
+        .order_by(ItemCompletion.position)
     )
-    rows = session.execute(query).all()
-    return [SampledRun(run, model, prompts, count, at) for run, model, prompts, count, at in rows if run is not None]
+    found: dict[uuid.UUID, list[str]] = defaultdict(list)
+    for batch_id, name in session.execute(query):
+        found[batch_id].append(name)
+    return found

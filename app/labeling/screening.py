@@ -97,12 +97,12 @@ def _screenings(project: Project) -> ColumnElement[bool]:
 def candidates(session: Session, project: Project) -> list[Candidate]:
     """Whoever is to be screened here, then whoever was."""
     is_member = exists().where(ProjectMember.project_id == project.id, ProjectMember.person_id == Person.id)
-    took_part = exists().where(
-        Assignment.person_id == Person.id,
-        Assignment.state == AssignmentState.submitted,
-        Item.id == Assignment.item_id,
-        Batch.id == Item.batch_id,
-        _screenings(project),
+    # From the screenings to who took part, and not from everyone through all that they ever labeled.
+    took_part = Person.id.in_(
+        select(Assignment.person_id)
+        .join(Item, Item.id == Assignment.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(_screenings(project), Assignment.state == AssignmentState.submitted)
     )
     waiting = (Person.state == PersonState.screening) & is_member & (Person.role == Role.labeler)
     people = session.scalars(select(Person).where(or_(waiting, took_part)).order_by(Person.created_at, Person.id))

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.clock import now
 from app.core.errors import Invalid
 from app.core.spreadsheet import csv_of
+from app.labeling.leases import is_postgresql
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchKind, Item
 
 USUAL = timedelta(weeks=8)
@@ -70,21 +71,29 @@ def work_by_day(session: Session, span: Span, person: Person | None = None) -> d
     seen."""
     at = func.coalesce(Assignment.submitted_at, Assignment.draft_saved_at, Assignment.created_at)
     start, end = span.bounds
+    day = func.date(func.timezone("UTC", at)) if is_postgresql(session) else func.date(at)
     query = (
-        select(Assignment, Batch.kind)
+        select(
+            Assignment.person_id,
+            day,
+            Batch.kind,
+            func.sum(Assignment.active_seconds),
+            func.count(case((Assignment.state == AssignmentState.submitted, 1))),
+            func.count(case((Assignment.state == AssignmentState.skipped, 1))),
+        )
         .join(Item, Item.id == Assignment.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .where(at >= start, at < end)
+        .group_by(Assignment.person_id, day, Batch.kind)
     )
     if person is not None:
         query = query.where(Assignment.person_id == person.id)
     found: defaultdict[tuple[uuid.UUID, date], Work] = defaultdict(Work)
-    for assignment, kind in session.execute(query.execution_options(yield_per=1000)):
-        moment = assignment.submitted_at or assignment.draft_saved_at or assignment.created_at
-        work = found[assignment.person_id, moment.date()]
-        work.seconds += assignment.active_seconds
-        work.labels[kind] += assignment.state == AssignmentState.submitted
-        work.skipped += assignment.state == AssignmentState.skipped
+    for person_id, on, kind, seconds, submitted, skipped in session.execute(query):
+        work = found[person_id, date.fromisoformat(str(on))]
+        work.seconds += seconds
+        work.labels[kind] += submitted
+        work.skipped += skipped
     done = {key: work for key, work in found.items() if work.seconds or work.skipped or work.labels.total()}
     return dict(sorted(done.items(), key=lambda each: each[0][1]))
 

@@ -161,9 +161,8 @@ def prompts_by_id(session: Session, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID,
 def sources_and_languages(session: Session, project: Project) -> tuple[list[str], list[str]]:
     """What a filter can ask for."""
     here = (Prompt.project_id == project.id, Prompt.is_retired.is_(False))
-    sources = session.scalars(select(Prompt.source).where(*here).distinct().order_by(Prompt.source))
-    languages = session.scalars(select(Prompt.language).where(*here).distinct().order_by(Prompt.language))
-    return list(sources), list(languages)
+    found = session.execute(select(Prompt.source, Prompt.language).where(*here).distinct()).all()
+    return sorted({source for source, _ in found}), sorted({language for _, language in found})
 
 
 def count_by_split(session: Session, project: Project) -> dict[str, int]:

@@ -29,12 +29,13 @@ def queue(
     project: CurrentProject,
     below: int = DEFAULT_BELOW,
     after: uuid.UUID | None = None,
+    figures: bool = False,
 ) -> Response:
-    """`after` names the item that was decided just now."""
+    """`after` names the item that was decided just now. The items follow the page, which asks for them with figures."""
     if below not in THRESHOLDS:
         raise Invalid(f"{below} % is none of the limits.", mend=f"Choose one of {', '.join(map(str, THRESHOLDS))}.")
     before = open_sheet(session, project, after, by=lead) if after else None
-    found = read_queue(session, project, below=below)
+    found = read_queue(session, project, below=below) if figures else None
     return render(request, "quality/disagreements.html", queue=found, below=below, limits=THRESHOLDS, before=before)
 
 

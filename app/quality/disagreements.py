@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
@@ -15,7 +14,7 @@ from app.labeling.current import is_current
 from app.labeling.models import Batch, BatchKind, Item, ItemPurpose, Ranking
 from app.projects.models import Project
 from app.prompts.models import Prompt
-from app.quality.evidence import Evidence, load_evidence
+from app.quality.evidence import Evidence, is_of_project, load_evidence
 from app.quality.exclusions import is_left_out
 
 SHOWN = 50
@@ -68,18 +67,17 @@ def may_be_decided(kind: BatchKind, purpose: ItemPurpose) -> bool:
 def read_queue(session: Session, project: Project, *, below: int = DEFAULT_BELOW) -> Queue:
     """Undecided items on which fewer than `below` per cent of the comparisons agree, the least agreed first."""
     evidence = load_evidence(session, project)
-    decided = set(session.scalars(_decisions(project).with_only_columns(Ranking.item_id)))
+    decided = set(session.scalars(select(Ranking.item_id).where(_decides(project))))
     found = [
         each
         for each in _disagreements(session, project, evidence)
         if each.item_id not in decided and each.share < below / 100
     ]
     found.sort(key=lambda each: (each.share, -each.comparisons, str(each.item_id)))
-    newest = _decisions(project).order_by(Ranking.created_at.desc()).limit(SHOWN)
     return Queue(
         open=_with_prompts(session, found[:SHOWN]),
         open_total=len(found),
-        decided=[_decided(*row) for row in session.execute(newest)],
+        decided=_newest_decisions(session, project),
         decided_total=len(decided),
         items=len(evidence.facets),
         is_capped=evidence.is_capped,
@@ -95,7 +93,7 @@ def _disagreements(session: Session, project: Project, evidence: Evidence) -> It
         if not meeting.is_excluded:
             agreed[meeting.item_id] += meeting.agreed
             total[meeting.item_id] += meeting.total
-    unranked = _cannot_rank(session, project)
+    unranked = _cannot_rank(session, project, evidence)
     for item_id, facet in evidence.facets.items():
         is_split = total[item_id] or (unranked[item_id] and ranked[item_id])
         if is_split and may_be_decided(facet.kind, facet.purpose):
@@ -103,33 +101,37 @@ def _disagreements(session: Session, project: Project, evidence: Evidence) -> It
             yield Disagreement(item_id, labelers, agreed[item_id], total[item_id], unranked[item_id])
 
 
-def _cannot_rank(session: Session, project: Project) -> Counter[uuid.UUID]:
+def _cannot_rank(session: Session, project: Project, evidence: Evidence) -> Counter[uuid.UUID]:
     """By item, how many labelers say that it can't be ranked."""
     query = (
         select(Ranking.item_id, func.count())
-        .join(Item, Item.id == Ranking.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, Item.got > 1, Ranking.cannot_rank, ~Ranking.is_adjudication)
+        .where(Ranking.item_id.in_(list(evidence.facets)), Ranking.cannot_rank, ~Ranking.is_adjudication)
         .where(is_current(Ranking), ~is_left_out(project, Ranking))
         .group_by(Ranking.item_id)
     )
     return Counter({item_id: number for item_id, number in session.execute(query)})  # noqa: C416  rows, not pairs
 
 
-def _decisions(project: Project) -> Any:
-    """The decisions that stand, for `_decided`."""
-    return (
+def _decides(project: Project) -> ColumnElement[bool]:
+    """The condition that a ranking is a decision that stands."""
+    return and_(Ranking.is_adjudication, is_current(Ranking), is_of_project(project))
+
+
+def _newest_decisions(session: Session, project: Project) -> list[Decided]:
+    newest = select(Ranking.id).where(_decides(project)).order_by(Ranking.created_at.desc(), Ranking.id).limit(SHOWN)
+    query = (
         select(Ranking.item_id, Batch.name, Prompt.messages, Person.name, Ranking.created_at)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Person, Person.id == Ranking.person_id)
-        .where(Batch.project_id == project.id, Ranking.is_adjudication, is_current(Ranking))
+        .where(Ranking.id.in_(session.scalars(newest).all()))
+        .order_by(Ranking.created_at.desc(), Ranking.id)
     )
-
-
-def _decided(item_id: uuid.UUID, batch: str, messages: list[Any], by: str, at: datetime) -> Decided:
-    return Decided(item_id, batch, str(messages[-1]["content"]), by, at)
+    return [
+        Decided(item_id, batch, str(messages[-1]["content"]), by, at)
+        for item_id, batch, messages, by, at in session.execute(query)
+    ]
 
 
 def _with_prompts(session: Session, found: list[Disagreement]) -> list[Disagreement]:

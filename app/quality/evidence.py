@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, exists, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
@@ -24,6 +24,7 @@ from app.labeling.models import (
     RankingPlace,
     Rating,
 )
+from app.labeling.plans import has_answer
 from app.projects.models import Project
 from app.prompts.models import Prompt, UseCase
 from app.quality.agreement import Judged, Meeting, meetings
@@ -101,6 +102,11 @@ def _shared_items(project: Project, person: Person | None) -> Select[uuid.UUID, 
     return query.join(Assignment, (Assignment.item_id == Item.id) & mine)
 
 
+def is_of_project(project: Project) -> ColumnElement[bool]:
+    """The condition that a ranking of a query was made here, looked up from the ranking: those asked for are few."""
+    return exists().where(Item.id == Ranking.item_id, Batch.id == Item.batch_id, Batch.project_id == project.id)
+
+
 def _facets(session: Session, item_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Facet]:
     query = (
         select(Item.id, Item.batch_id, Batch.kind, Prompt.use_case, Item.purpose)
@@ -162,7 +168,7 @@ def _known_answers(session: Session, project: Project) -> dict[uuid.UUID, dict[u
     query = (
         select(Item.id, Item.gold)
         .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, Item.purpose.in_([ItemPurpose.gold, ItemPurpose.training]))
+        .where(Batch.project_id == project.id, has_answer)
         .order_by(Item.created_at.desc(), Item.id)
         .limit(MOST_GOLD)
     )

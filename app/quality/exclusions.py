@@ -99,6 +99,8 @@ def is_left_out(project: Project, label: type[Demonstration] | type[Ranking]) ->
 
 def count_left_out(session: Session, project: Project, person: Person) -> tuple[int, int]:
     """How many of a person's rankings and demonstrations standing exclusions cover."""
+    if all(each.person_id != person.id for each in standing_exclusions(session, project)):
+        return 0, 0
     rankings = (
         select(func.count())
         .select_from(Assignment)
@@ -111,8 +113,8 @@ def count_left_out(session: Session, project: Project, person: Person) -> tuple[
     demonstrations = (
         select(func.count())
         .select_from(Demonstration)
-        .join(Prompt, Prompt.id == Demonstration.prompt_id)
-        .where(Demonstration.person_id == person.id, Prompt.project_id == project.id)
+        .where(Demonstration.person_id == person.id)
+        .where(exists().where(Prompt.id == Demonstration.prompt_id, Prompt.project_id == project.id))
         .where(is_current(Demonstration), is_left_out(project, Demonstration))
     )
     return session.scalar(rankings) or 0, session.scalar(demonstrations) or 0

@@ -62,6 +62,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class LabelerPage:
+    """A labeler's figures, which take seconds in large projects."""
+
     figures: LabelerFigures
     project_pace: float | None
     with_others: list[tuple[Person, Figure]]
@@ -69,8 +71,6 @@ class LabelerPage:
     places: list[Figure]
     ratings: dict[str, Counter[int]]
     newest: list[Piece]
-    exclusions: list[LeftOut]
-    left_out: tuple[int, int]  # rankings, demonstrations
 
 
 def labeler_of(session: Session, project: Project, person_id: uuid.UUID) -> Person:
@@ -104,8 +104,6 @@ def labeler_page(session: Session, project: Project, person: Person) -> LabelerP
         places=mean_places((each.shown, each.made.ranks) for each in known.work if len(each.made.ranks) > 1),
         ratings={scale: Counter(values) for scale, values in sorted(ratings_of(known.work).items())},
         newest=[_piece(each, project_pace) for each in known.work[:WORK_SHOWN]],
-        exclusions=_exclusions(session, project, person),
-        left_out=exclusions.count_left_out(session, project, person),
     )
 
 
@@ -146,7 +144,8 @@ def _with_others(session: Session, person: Person, met: Sequence[Meeting]) -> li
     return sorted(found, key=lambda pair: (-pair[1].n, pair[0].name))
 
 
-def _exclusions(session: Session, project: Project, person: Person) -> list[LeftOut]:
+def left_out_of(session: Session, project: Project, person: Person) -> list[LeftOut]:
+    """What leads left out of this person's work, with what was let in again."""
     found = exclusions.exclusions_of(session, project, person)
     leads = {each.by_id for each in found} | {each.lifted_by_id for each in found if each.lifted_by_id}
     names = {lead.id: lead.name for lead in session.scalars(select(Person).where(Person.id.in_(leads)))}

@@ -23,9 +23,17 @@ router = APIRouter(prefix="/p/{slug}/labeling/labelers/{person_id}")
 
 @router.get("")
 def labeler_page(
-    request: Request, session: ReadSession, lead: Researcher, project: CurrentProject, person_id: uuid.UUID
+    request: Request,
+    session: ReadSession,
+    lead: Researcher,
+    project: CurrentProject,
+    person_id: uuid.UUID,
+    figures: bool = False,
 ) -> Response:
-    return _page(request, session, lead, project, labeler.labeler_of(session, project, person_id))
+    """What a lead does here at once; the figures where they are asked for, as the page itself does then."""
+    who = labeler.labeler_of(session, project, person_id)
+    page = labeler.labeler_page(session, project, who) if figures else None
+    return _page(request, session, lead, project, who, page=page)
 
 
 def _page(
@@ -35,6 +43,7 @@ def _page(
     project: Project,
     who: Person,
     *,
+    page: labeler.LabelerPage | None = None,
     error: DomainError | None = None,
     typed: dict[str, Any] | None = None,
 ) -> Response:
@@ -43,7 +52,9 @@ def _page(
         "quality/labeler.html",
         status=error.status if error else 200,
         who=who,
-        page=labeler.labeler_page(session, project, who),
+        page=page,
+        exclusions=labeler.left_out_of(session, project, who),
+        left_out=exclusions.count_left_out(session, project, who),
         may_pause=pauses.may_pause(who, by=lead),
         pauses=pauses.pauses_of(session, project, who),
         error=error,

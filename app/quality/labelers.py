@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from statistics import median
+from typing import NamedTuple
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from app.accounts.models import Person
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchKind, Item, Ranking
 from app.projects.models import Project
 from app.quality.agreement import Meeting, agreement, by_labeler, mean_tau
-from app.quality.evidence import Evidence
+from app.quality.evidence import Evidence, is_of_project
 from app.quality.exclusions import standing_exclusions
 from app.quality.flags import Flag, Weeks, constant_flag, drift_flag, position_flag, speed_flag, untouched_flag
 from app.quality.gold import GoldAnswer, gold_accuracy
@@ -49,6 +50,16 @@ class Counts:
     skipped: int = 0
 
 
+class Tally(NamedTuple):
+    """What one person did in one batch."""
+
+    batch_id: uuid.UUID
+    kind: BatchKind
+    person_id: uuid.UUID
+    submitted: int
+    skipped: int
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """What is known of a labeler's work, for the figures."""
@@ -68,9 +79,10 @@ def labelers_of(
     *,
     gold: Sequence[GoldAnswer] = (),
     with_flags: bool = False,
+    done: Sequence[Tally] | None = None,
 ) -> list[LabelerFigures]:
     """Whoever submitted or skipped something here, the busiest first; flags only where they are shown."""
-    counts = count_work(session, project)
+    counts = count_work(session, project, done)
     newest = newest_assignments(session, project, counts)
     excluded = {each.person_id for each in standing_exclusions(session, project)}
     met, answers = by_labeler(evidence.meetings), _by_person(gold)
@@ -165,8 +177,8 @@ def _by_person(gold: Iterable[GoldAnswer]) -> dict[uuid.UUID, list[GoldAnswer]]:
     return found
 
 
-def count_work(session: Session, project: Project) -> dict[uuid.UUID, Counts]:
-    """By person, in one query; a lead's decisions are none of the work that is counted."""
+def tally_work(session: Session, project: Project) -> list[Tally]:
+    """Batch by batch, what each person submitted and skipped."""
     kinds = dict(session.execute(select(Batch.id, Batch.kind).where(Batch.project_id == project.id)).all())
     query = (
         select(
@@ -180,10 +192,18 @@ def count_work(session: Session, project: Project) -> dict[uuid.UUID, Counts]:
         .where(Assignment.state.in_([AssignmentState.submitted, AssignmentState.skipped]))
         .group_by(Item.batch_id, Assignment.person_id)
     )
+    return [
+        Tally(batch_id, kinds[batch_id], person_id, submitted, skipped)
+        for batch_id, person_id, submitted, skipped in session.execute(query)
+    ]
+
+
+def count_work(session: Session, project: Project, done: Sequence[Tally] | None = None) -> dict[uuid.UUID, Counts]:
+    """By person; a lead's decisions are none of the work that is counted."""
     sums: dict[uuid.UUID, Counter[str]] = defaultdict(Counter)
-    for batch_id, person_id, submitted, skipped in session.execute(query):
-        kind = "demonstrations" if kinds[batch_id] == BatchKind.demonstration else "rankings"
-        sums[person_id] += Counter({kind: submitted, "skipped": skipped})
+    for each in tally_work(session, project) if done is None else done:
+        kind = "demonstrations" if each.kind == BatchKind.demonstration else "rankings"
+        sums[each.person_id] += Counter({kind: each.submitted, "skipped": each.skipped})
     for person_id, number in _decisions(session, project).items():
         sums[person_id]["rankings"] -= number
     return {person_id: Counts(**each) for person_id, each in sums.items() if each.total()}
@@ -192,9 +212,7 @@ def count_work(session: Session, project: Project) -> dict[uuid.UUID, Counts]:
 def _decisions(session: Session, project: Project) -> Counter[uuid.UUID]:
     query = (
         select(Ranking.person_id, func.count(Ranking.assignment_id.distinct()))
-        .join(Item, Item.id == Ranking.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Ranking.is_adjudication, Batch.project_id == project.id)
+        .where(Ranking.is_adjudication, is_of_project(project))
         .group_by(Ranking.person_id)
     )
     return Counter({person_id: number for person_id, number in session.execute(query)})  # noqa: C416  rows, not pairs

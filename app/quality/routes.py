@@ -18,11 +18,15 @@ router.include_router(adjudication_routes.router)
 
 
 @router.get("/p/{slug}/labeling")
-def labeling_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
+def labeling_page(
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, figures: bool = False
+) -> Response:
+    """The batches at once; what takes seconds to work out only where it is asked for, as the page itself does then."""
     return render(
         request,
         "quality/labeling.html",
-        figures=service.labeling_figures(session, project),
+        batches=service.batch_lines(session, project),
+        figures=service.labeling_figures(session, project) if figures else None,
         paused=paused_in(session, project),
         stopped=stop_cords(session, project),
         reports=count_open_reports(session, project),

@@ -1,7 +1,7 @@
 """A project's labeling in figures: batches with their progress and agreement, and how far labelers agree at all."""
 
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,7 +18,7 @@ from app.quality.alpha import Unit, ordinal_alpha
 from app.quality.evidence import MOST_ITEMS, Evidence, load_evidence, load_gold, load_ratings
 from app.quality.gold import GoldAnswer, gold_accuracy
 from app.quality.intervals import Figure
-from app.quality.labelers import LabelerFigures, labelers_of
+from app.quality.labelers import LabelerFigures, Tally, labelers_of, tally_work
 
 Key = TypeVar("Key", bound=Hashable)
 OWN_ITEMS = 500
@@ -38,16 +38,26 @@ NOTHING = Agreements(None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class BatchFigures:
+class BatchLine:
+    """A batch in the list of all."""
+
     batch: Batch
     progress: BatchProgress
-    agreements: Agreements
     guidelines_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
+class BatchFigures:
+    """A batch that someone has worked on."""
+
+    batch: Batch
+    labelers: int  # who submitted something
+    agreements: Agreements
+
+
+@dataclass(frozen=True, slots=True)
 class LabelingFigures:
-    """The labeling page."""
+    """The labeling page's figures: they take seconds in large projects, and follow the page."""
 
     whole: Agreements
     gold: Figure | None
@@ -89,8 +99,8 @@ def labelers_figures(session: Session, project: Project) -> list[LabelerFigures]
 
 
 def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITEMS) -> LabelingFigures:
-    evidence = load_evidence(session, project, most=most)
-    gold = load_gold(session, project)
+    evidence, gold = load_evidence(session, project, most=most), load_gold(session, project)
+    done = tally_work(session, project)
     week_of = {each.item_id: str(each.week) for each in evidence.judged}  # of the item's last ranking
     weeks = _by(evidence, week_of.get)
     use_cases = _by(evidence, lambda item: evidence.facets[item].use_case.value.replace("_", " "))
@@ -99,10 +109,10 @@ def labeling_figures(session: Session, project: Project, *, most: int = MOST_ITE
         whole=_by(evidence, lambda _: "").get("", NOTHING),
         gold=gold_accuracy(gold),
         ratings=[(scale.replace("_", " "), figure) for scale, figure in sorted(scales.items()) if figure],
-        batches=_batches(session, project, evidence),
+        batches=_batches(session, project, evidence, done),
         by_use_case=[(name, measured) for name, measured in sorted(use_cases.items()) if measured.tau],
         by_week=[(week, measured) for week, measured in sorted(weeks.items()) if week and measured.tau][-WEEKS_SHOWN:],
-        labelers=labelers_of(session, project, evidence, gold=gold, with_flags=True),
+        labelers=labelers_of(session, project, evidence, gold=gold, with_flags=True, done=done),
         items=len(evidence.facets),
         is_capped=evidence.is_capped,
     )
@@ -138,16 +148,25 @@ def _by(evidence: Evidence, key: Callable[[uuid.UUID], Key]) -> dict[Key, Agreem
     return {name: _measure(theirs, found[name]) for name, theirs in units.items()}
 
 
-def _batches(session: Session, project: Project, evidence: Evidence) -> list[BatchFigures]:
+def _batches(session: Session, project: Project, evidence: Evidence, done: Sequence[Tally]) -> list[BatchFigures]:
+    measured = _by(evidence, lambda item: evidence.facets[item].batch_id)
+    labelers = Counter(each.batch_id for each in done if each.submitted)
+    return [
+        BatchFigures(batch, labelers[batch.id], measured.get(batch.id, NOTHING))
+        for batch in batches_of(session, project)
+        if labelers[batch.id]
+    ]
+
+
+def batch_lines(session: Session, project: Project) -> list[BatchLine]:
+    """The batches with what is quickly told: the labeling page is there at once."""
     batches = batches_of(session, project)
     progress = progress_of(session, batches)
-    measured = _by(evidence, lambda item: evidence.facets[item].batch_id)
     versions = _guidelines_versions(session, project)
     return [
-        BatchFigures(
+        BatchLine(
             batch=batch,
             progress=progress.get(batch.id, BatchProgress()),
-            agreements=measured.get(batch.id, NOTHING),
             guidelines_version=versions.get(batch.guidelines_id) if batch.guidelines_id else None,
         )
         for batch in batches

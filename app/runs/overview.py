@@ -215,7 +215,7 @@ def _reward_model(turn: Turn, start: str) -> LoopStep:
     labels = turn.ranking_labels
     enough = max(2, round(ENOUGH * labels.wanted))
     is_enough = labels.got >= enough
-    waits = "" if turn.rankings >= 2 else f"ready at {enough:,} rankings" if labels.wanted else "waits for rankings"
+    waits = "" if turn.has_rankings else f"ready at {enough:,} rankings" if labels.wanted else "waits for rankings"
     note = "ready to train" if is_enough else f"better at {enough:,} rankings"
     return _training(turn, start, 5, RunKind.reward_model, needs="rankings", waits=waits, urgent=is_enough,
                      progress_note=note)  # fmt: skip

@@ -32,15 +32,18 @@ TypedForm = Annotated[dict[str, str], Depends(typed_form)]
 
 
 @router.get("")
-def overview_page(request: Request, session: ReadSession, person: SignedIn, project: CurrentProject) -> Response:
+def overview_page(
+    request: Request, session: ReadSession, person: SignedIn, project: CurrentProject, figures: bool = False
+) -> Response:
+    """The loop at once; who labels and how far they agree where it is asked for, as the page itself does then."""
     if person.role == Role.labeler:
         return RedirectResponse(f"/p/{project.slug}/desk", 303)
     loop = overview.read_loop(session, project)
-    if wants_fragment(request):
+    if wants_fragment(request) and not figures:
         return render(request, "runs/_loop.html", overview=loop)
-    figures = quality.team_figures(session, project)
+    team = quality.team_figures(session, project) if figures else None
     force = workers.workforce(session)
-    return render(request, "runs/overview.html", overview=loop, figures=figures, workforce=force)
+    return render(request, "runs/overview.html", overview=loop, figures=team, workforce=force)
 
 
 @router.post("/rounds")

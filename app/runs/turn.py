@@ -3,19 +3,20 @@
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Group
 from app.labeling.current import is_current
 from app.labeling.models import Batch, BatchKind, BatchState, Completion, Demonstration, Item, Ranking
-from app.labeling.progress import progress_of
+from app.labeling.progress import count_judgments
 from app.projects import service as projects
 from app.projects.models import Project, Round
 from app.prompts.models import Prompt, Split
 from app.registry import service as registry
 from app.registry.models import Model, ModelKind
 from app.runs.configs import RunKind
+from app.runs.inputs import LEAST_RANKINGS
 from app.runs.models import Run
 
 
@@ -34,7 +35,7 @@ class Turn:
     runs: list[Run]  # of this round, the newest first
     models: list[Model]  # of the project, ready, the newest first
     demonstrations: int  # in the whole project
-    rankings: int  # in the whole project
+    has_rankings: bool  # in the whole project, enough to learn from
     completions: int  # sampled for rankings in this round
     has_training_prompts: bool
     has_held_out_labelers: bool
@@ -69,7 +70,7 @@ def read_turn(session: Session, project: Project, turn: Round) -> Turn:
     sampled = [batch.run_id for batch in batches if batch.kind == BatchKind.ranking and batch.run_id]
     return Turn(
         round=turn, runs=runs, models=registry.models_of(session, project, ready=True),
-        demonstrations=_count_demonstrations(session, project), rankings=_count_rankings(session, project),
+        demonstrations=_count_demonstrations(session, project), has_rankings=_has_rankings(session, project),
         completions=_count_completions(session, sampled), has_training_prompts=_has_training_prompts(session, project),
         has_held_out_labelers=any(person.group == Group.held_out for person in projects.members(session, project)),
         demonstration_labels=_labels(session, batches, BatchKind.demonstration),
@@ -82,25 +83,26 @@ def _labels(session: Session, batches: list[Batch], kind: BatchKind) -> Labels:
     own = [batch for batch in batches if batch.kind == kind]
     if not own:
         return Labels()
-    progress = progress_of(session, own).values()
     is_open = any(batch.state == BatchState.open for batch in own)
-    wanted, got = sum(each.wanted for each in progress), sum(each.got for each in progress)
+    wanted, got = count_judgments(session, own)
     return Labels(wanted, got, is_open=is_open and got < wanted)
 
 
 def _count_demonstrations(session: Session, project: Project) -> int:
-    query = select(func.count()).select_from(Demonstration).join(Prompt, Prompt.id == Demonstration.prompt_id)
-    query = query.where(Prompt.project_id == project.id, is_current(Demonstration))
-    return session.scalar(query) or 0
+    of_project = exists().where(Prompt.id == Demonstration.prompt_id, Prompt.project_id == project.id)
+    return (
+        session.scalar(select(func.count()).select_from(Demonstration).where(is_current(Demonstration), of_project))
+        or 0
+    )
 
 
-def _count_rankings(session: Session, project: Project) -> int:
-    query = select(func.count()).select_from(Ranking).join(Item, Item.id == Ranking.item_id)
+def _has_rankings(session: Session, project: Project) -> bool:
+    query = select(Ranking.id).join(Item, Item.id == Ranking.item_id)
     query = query.join(Batch, Batch.id == Item.batch_id).where(
         Batch.project_id == project.id, Batch.kind == BatchKind.ranking, Ranking.cannot_rank.is_(False),
         is_current(Ranking),
     )  # fmt: skip
-    return session.scalar(query) or 0
+    return len(session.scalars(query.limit(LEAST_RANKINGS)).all()) == LEAST_RANKINGS
 
 
 def _count_completions(session: Session, run_ids: list[uuid.UUID]) -> int:

@@ -713,6 +713,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("purpose IN ('calibration', 'training')"),
             postgresql_where=sa.text("purpose IN ('calibration', 'training')"),
         )
+        batch_op.create_index(
+            "ix_item_with_answer",
+            ["batch_id"],
+            unique=False,
+            sqlite_where=sa.text("purpose IN ('gold', 'training')"),
+            postgresql_where=sa.text("purpose IN ('gold', 'training')"),
+        )
 
     op.create_table(
         "run_input",

@@ -37,5 +37,6 @@ def test_a_batch_from_opening_to_done(browse_as: BrowseAs, admin: Person, labele
     page.keyboard.press("Control+Enter")
     expect(page.get_by_role("heading", name="All done")).to_be_visible()
     browse_as(admin).goto(f"/p/{project.slug}/labeling")
-    expect(page.get_by_role("row", name="Foxes")).to_contain_text("1 of 1")
-    expect(page.get_by_role("row", name="Foxes")).to_contain_text("done")
+    row = page.get_by_role("region", name="Batches").get_by_role("row", name="Foxes")
+    expect(row).to_contain_text("1 of 1")
+    expect(row).to_contain_text("done")

@@ -79,6 +79,36 @@ def test_a_disagreement_decided_by_keyboard(
     assert (decision.note, decision.person_id) == ("A repeats itself.", researcher.id)
 
 
+def test_figures_that_do_not_come_say_so_and_come_when_asked_again(
+    browse_as: BrowseAs, researcher: Person, hasty: Person, project: Project
+) -> None:
+    page = browse_as(researcher)
+    page.route("**/labeling?figures=true", lambda route: route.abort("internetdisconnected"))
+    page.goto(f"/p/{project.slug}/labeling")
+    expect(page.get_by_role("region", name="Batches").get_by_role("row", name="Foxes")).to_contain_text("16 of 16")
+    expect(page.get_by_role("alert")).to_contain_text("that did not come")
+    assert serious_faults(page) == []
+    page.unroute("**/labeling?figures=true")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("region", name="Labelers").get_by_role("row", name="Bo Fast")).to_be_visible()
+    expect(page.get_by_role("region", name="By batch").get_by_role("row", name="Foxes")).to_contain_text("3")
+
+
+def test_who_was_signed_out_meanwhile_is_told_so_and_sees_no_sign_in_page_within_the_page(
+    browse_as: BrowseAs, researcher: Person, hasty: Person, project: Project
+) -> None:
+    page = browse_as(researcher)
+    page.route("**/labeling?figures=true", lambda route: route.abort("internetdisconnected"))
+    page.goto(f"/p/{project.slug}/labeling")
+    expect(page.get_by_role("alert")).to_be_visible()
+    page.unroute("**/labeling?figures=true")
+    page.context.clear_cookies()
+    with page.expect_response("**/sign-in**"):
+        page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_contain_text("that did not come")
+    expect(page.get_by_label("Password")).to_have_count(0)
+
+
 @pytest.mark.parametrize("width", [1440, 380])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_pages_are_accessible_and_no_wider_than_the_screen(
@@ -93,5 +123,6 @@ def test_the_pages_are_accessible_and_no_wider_than_the_screen(
     for address in ("", f"/labelers/{hasty.id}", "/disagreements", f"/disagreements/{item}"):
         page.goto(start + address)
         expect(page.locator("h1")).to_have_count(1)
+        expect(page.locator(".later")).to_have_count(0)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert serious_faults(page) == []

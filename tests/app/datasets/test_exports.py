@@ -10,7 +10,7 @@ import pytest
 from app.core.errors import Invalid
 from app.datasets.exports import FORMS, ExportForm, FileType, export, file_name, plain_prompt
 from app.datasets.models import SnapshotKind
-from app.datasets.parquet import Row
+from app.datasets.rows import Row
 
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}, {"role": "user", "content": "Go"}]
 ORIGIN = {

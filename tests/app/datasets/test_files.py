@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,8 @@ def test_a_wrong_wish_writes_nothing(
         runner.invoke(app, ["export", *arguments], catch_exceptions=False)
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_web_process_that_froze_nothing_has_no_pyarrow() -> None:
+    check = "import sys; from app.main import create_app; create_app(); sys.exit('pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Group
@@ -17,7 +18,7 @@ from app.datasets import parquet, service
 from app.datasets.gathering import gather, pseudonym
 from app.datasets.models import Snapshot, SnapshotKind
 from app.datasets.schemas import read_filter
-from app.labeling.models import BatchKind
+from app.labeling.models import BatchKind, RankingPlace
 from app.projects.models import Project
 from app.prompts.models import Split, UseCase
 from app.prompts.service import add_texts
@@ -122,12 +123,17 @@ def test_filters_choose(session: Session, artefacts: Artefacts) -> None:
     make_ranking(session, project, labeler, [1, 2])
 
     def count(kind: str = "demonstrations", **wanted: Any) -> int:
-        return service.count_rows(session, project, SnapshotKind(kind), wanted)
+        counted = service.count_rows(session, project, SnapshotKind(kind), wanted)
+        assert counted == len(list(gather(session, project, SnapshotKind(kind), read_filter(wanted))))
+        return counted
 
     assert (count(), count(splits=["valid"]), count(use_cases=["chat"]), count(include_simulated=False)) == (2, 1, 1, 1)
     assert count(ids=[str(chat.id)]) == 1
     assert count(until=(now() - timedelta(hours=1)).isoformat()) == 0
+    alone = make_ranking(session, project, labeler, [1, 2])
+    session.execute(delete(RankingPlace).where(RankingPlace.ranking_id == alone.id, RankingPlace.rank == 2))
     assert (count("comparisons", rounds=[1]), count("comparisons", rounds=[2])) == (1, 0)
+    assert (count("prompts"), count("text")) == (4, 0)
     assert rows_of(session, artefacts, make_project(session), "comparisons")[1] == []
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from app.accounts.models import AuditEvent, Group, Person
 from app.core.clock import now
 from app.core.db import reading, writing
+from app.labeling import choices, service
 from app.labeling.leases import lease_next
 from app.labeling.models import (
     Batch,
@@ -55,6 +56,9 @@ def sampled(project: Project) -> Run:
                 prompt.source, prompt.language, prompt.use_case = "help desk", "de", UseCase.chat
             for _ in range(5):
                 make_completion(session, prompt, model=model).run_id = run.id
+        session.flush()
+        completions = choices.completions_of_run(session, project, run.id)
+        service.create_ranking_batch(session, project, completions_by_prompt=completions, run_id=run.id)
         return run
 
 
@@ -120,7 +124,7 @@ def test_a_refused_batch_leaves_nothing_behind(sign_in: SignIn, admin: Person, p
     assert answer.status_code == 422
     assert "3 items with a known answer are wanted, and there are 0" in answer.text
     with reading() as session:
-        assert session.scalars(select(Batch)).all() == []
+        assert [each.run_id for each in session.scalars(select(Batch))] == [sampled.id], "the run's own"
 
 
 def test_known_answers_are_given_and_asked_again(

@@ -186,7 +186,7 @@ def test_pages_of_leads_say_who_is_paused_where(
     assert "Let the work in this project go on" in page
     assert "Let us talk." in page
     assert "paused here" in client.get(f"/p/{project.slug}/people").text
-    assert "paused here" in client.get(f"/p/{project.slug}/labeling").text
+    assert "paused here" in client.get(f"/p/{project.slug}/labeling?figures=true").text
     history = client.get(f"/people/{labeler.id}").text
     assert "paused there" in history
     assert f"pause in project: {project.name}" in history

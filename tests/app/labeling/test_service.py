@@ -56,13 +56,15 @@ def test_completions_of_a_run_make_another_batch_for_evaluation(session: Session
             make_completion(session, prompt, model=model).run_id = run.id
     session.flush()
     by_prompt = choices.completions_of_run(session, project, run.id)
+    own = service.create_ranking_batch(session, project, completions_by_prompt=by_prompt, run_id=run.id)
     batch = service.create_ranking_batch(
         session, project, completions_by_prompt=by_prompt, kind=BatchKind.evaluation, overlap=2
     )
     assert [len(each) for each in by_prompt.values()] == [3, 3]
     assert (batch.kind, batch.run_id, batch.overlap) == (BatchKind.evaluation, None, 2)
     found = sampled_runs(session, project)
-    assert [(each.run_id, each.model, each.prompts, each.completions) for each in found] == [(run.id, "sft-1", 2, 6)]
+    assert [(each.run_id, each.models, each.prompts, each.completions) for each in found] == [(run.id, "sft-1", 2, 3)]
+    assert found[0].sampled_at == own.created_at
 
 
 def test_a_batch_keeps_the_rules_it_was_made_under(session: Session, project: Project) -> None:
@@ -146,7 +148,7 @@ def test_progress_counts_what_was_wanted_got_and_is_under_way(session: Session, 
     lease_next(session, ines, project)
     there = progress(session, batch)
     assert (there.items, there.wanted, there.got, there.left) == (3, 6, 2, 4)
-    assert (there.leased, there.skipped, there.labelers, there.extra) == (1, 1, 2, 0)
+    assert (there.leased, there.skipped, there.extra) == (1, 1, 0)
 
 
 def test_judgments_beyond_those_wanted_are_extra(session: Session, project: Project) -> None:

@@ -53,7 +53,7 @@ def test_a_lead_decides_and_sees_it_stored(
     sign_in: SignIn, researcher: Person, labeler: Person, project: Project, item: Item
 ) -> None:
     client = sign_in(researcher)
-    assert f"{queue(project)}/{item.id}" in client.get(queue(project)).text
+    assert f"{queue(project)}/{item.id}" in client.get(f"{queue(project)}?figures=true").text
     page = client.get(f"{queue(project)}/{item.id}").text
     assert labeler.name in page
     assert "&lt;i&gt;clear&lt;/i&gt;" in page
@@ -61,6 +61,7 @@ def test_a_lead_decides_and_sees_it_stored(
     assert answer.status_code == 303
     shown = client.get(answer.headers["location"]).text
     assert "A &gt; B = C" in shown
+    shown = client.get(f"{queue(project)}?figures=true").text
     assert "On no item do the labelers agree on less than that." in shown
     again = client.get(f"{queue(project)}/{item.id}").text
     assert f"{researcher.name} decided" in again
@@ -130,6 +131,6 @@ def test_marked_content_is_covered_for_leads_too(
 
 def test_empty_queues_and_unknown_items_say_so(sign_in: SignIn, admin: Person, project: Project) -> None:
     client = sign_in(admin)
-    assert "No two labelers have judged the same item yet." in client.get(queue(project)).text
+    assert "No two labelers have judged the same item yet." in client.get(f"{queue(project)}?figures=true").text
     assert client.get(f"{queue(project)}/{uuid.uuid4()}").status_code == 404
     assert client.get(f"{queue(project)}?below=80").status_code == 422

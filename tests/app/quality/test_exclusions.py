@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent, Person, Role
 from app.core.errors import Conflict, Invalid, NotFound
+from app.datasets.gathering import gather
 from app.datasets.models import SnapshotKind
+from app.datasets.schemas import read_filter
 from app.datasets.service import count_rows
 from app.evals.service import Judgments, judged_contestants
 from app.labeling.models import BatchKind, Ranking
@@ -40,7 +42,9 @@ def lead(session: Session) -> Person:
 
 
 def rows(session: Session, project: Project, kind: str = "comparisons", **wanted: object) -> int:
-    return count_rows(session, project, SnapshotKind(kind), wanted)
+    counted = count_rows(session, project, SnapshotKind(kind), wanted)
+    assert counted == len(list(gather(session, project, SnapshotKind(kind), read_filter(wanted))))
+    return counted
 
 
 def test_excluded_work_is_in_no_new_snapshot_until_the_exclusion_is_lifted(

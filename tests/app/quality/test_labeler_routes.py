@@ -54,7 +54,7 @@ def test_only_leads_see_and_change_a_labeler(
 def test_the_page_shows_the_labelers_figures(
     sign_in: SignIn, researcher: Person, labeler: Person, other: Person, project: Project
 ) -> None:
-    page = sign_in(researcher).get(address(project, labeler)).text
+    page = sign_in(researcher).get(f"{address(project, labeler)}?figures=true").text
     assert "66.7 %" in page
     assert "100.0 %" in page
     assert other.name in page
@@ -65,7 +65,7 @@ def test_a_member_without_work_has_an_empty_page_and_a_stranger_none(
     sign_in: SignIn, admin: Person, labeler: Person, outsider: Person, project: Project
 ) -> None:
     client = sign_in(admin)
-    page = client.get(address(project, labeler))
+    page = client.get(f"{address(project, labeler)}?figures=true")
     assert page.status_code == 200
     assert "shows when another labeler has ranked the same items" in page.text
     assert client.get(address(project, outsider)).status_code == 404
@@ -126,7 +126,7 @@ def test_work_is_left_out_by_days_and_counts_again(
     shown = client.get(page).text
     assert "Ranked &lt;b&gt;at random&lt;/b&gt;." in shown
     assert "labels of 2026-01-05 to before 2027-01-01" in shown
-    assert f"{other.name}</b></a>" in client.get(f"/p/{project.slug}/labeling").text
+    assert f"{other.name}</b></a>" in client.get(f"/p/{project.slug}/labeling?figures=true").text
     assert client.post(f"{page}/exclusions/{exclusion.id}/lift").status_code == 303
     assert f"lifted by {researcher.name}" in client.get(page).text
     assert client.post(f"{page}/exclusions/{uuid.uuid4()}/lift").status_code == 404

@@ -37,7 +37,10 @@ def test_the_page_and_the_table_show_the_same_labelers(
         rank(session, item, labeler, [1, 2, 3])
         rank(session, item, other, [1, 3, 2])
     client = sign_in(researcher)
-    page = client.get(f"/p/{project.slug}/labeling").text
+    at_once = client.get(f"/p/{project.slug}/labeling").text
+    assert "66.7 %" not in at_once
+    assert f'<a href="/p/{project.slug}/labeling?figures=true">' in at_once, "the way without JavaScript"
+    page = client.get(f"/p/{project.slug}/labeling?figures=true").text
     assert "66.7 %" in page
     assert "over 3 comparisons" in page
     assert labeler.name in page

@@ -46,6 +46,7 @@ def test_figures_by_batch_and_labeler(session: Session, project: Project) -> Non
     measured = {each.batch.id: each.agreements.pairwise for each in figures.batches}
     assert measured[batch.id] == figures.whole.pairwise == team_figures(session, project).agreement
     assert list(measured.values()).count(None) == 1
+    assert sorted(each.labelers for each in figures.batches) == [1, 2]
     busiest = figures.labelers[0]
     assert (busiest.person.id, busiest.rankings, busiest.demonstrations) == (mira.id, 1, 1)
     assert busiest.median_seconds == 60
