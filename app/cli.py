@@ -10,7 +10,7 @@ from app import cli_models, doctor, processes, serving, startup, tables  # noqa:
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
 from app.core.config import get_settings
-from app.core.db import writing
+from app.core.db import reading_one_state, writing
 from app.core.errors import DomainError
 from app.core.migrate import migrate_database
 from app.datasets import files
@@ -107,10 +107,11 @@ def export_dataset(
 ) -> None:
     """Freeze demonstrations, comparisons, prompts or text as they are now, and write them to a file."""
     wanted_form, file_type = files.check_target(out, kind, form)
-    with writing() as session:
+    with reading_one_state() as session:
         chosen = projects.chosen_project(session, project)
-        wanted = {"include_simulated": simulated}
-        snapshot = datasets.freeze_snapshot(session, chosen, kind, wanted, None, refuse_empty=True)
+        frozen = datasets.freeze(session, chosen, kind, {"include_simulated": simulated}, refuse_empty=True)
+    with writing() as session:
+        snapshot = datasets.keep(session, frozen, None)
     size = files.save_export(snapshot, out, form=wanted_form, file_type=file_type, split=split.value if split else "")
     name = f"{snapshot.kind.value}@{snapshot.sha256[:8]}"
     typer.echo(f"{out} has {size / 1024:,.0f} KiB, from {name} with {snapshot.rows} rows.")

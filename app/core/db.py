@@ -215,8 +215,16 @@ def _reader(engine: Engine) -> Engine:
     return engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
-class ReadingSession(Session):
+class OnlyReading(Session):
     """A session in which writing is a mistake."""
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        if self.new or self.dirty or self.deleted:
+            raise InvalidRequestError("A session that reads was asked to write.")
+
+
+class ReadingSession(OnlyReading):
+    """Each statement by itself, where the database can do that."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(_reader(engine), expire_on_commit=False)
@@ -228,15 +236,22 @@ class ReadingSession(Session):
             return self.in_transactions
         return super().get_bind(mapper, clause=clause, **options)
 
-    def flush(self, objects: Sequence[Any] | None = None) -> None:
-        if self.new or self.dirty or self.deleted:
-            raise InvalidRequestError("A session that reads was asked to write.")
-
 
 @contextmanager
 def reading(engine: Engine | None = None) -> Iterator[Session]:
     """A session that only reads; nothing of it is committed."""
     with ReadingSession(engine or get_engine()) as session:
+        yield session
+
+
+@contextmanager
+def reading_one_state(engine: Engine | None = None) -> Iterator[Session]:
+    """A session that only reads, all of it as the database was at its first statement, for as long as that takes:
+    others write meanwhile. SQLite reads so in any transaction; PostgreSQL has to be asked."""
+    engine = engine or get_engine()
+    if engine.dialect.name == "postgresql":
+        engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with OnlyReading(engine, expire_on_commit=False) as session:
         yield session
 
 

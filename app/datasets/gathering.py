@@ -53,14 +53,16 @@ def pseudonym(project_id: uuid.UUID, person_id: uuid.UUID) -> str:
     return "labeler-" + hashlib.sha256(f"{project_id}:{person_id}".encode()).hexdigest()[:10]
 
 
-def source_of(prompt: Prompt) -> str:
-    """What must not straddle splits: the prompt's organisation, else its user, else the prompt itself."""
-    return prompt.source_organisation or prompt.source_user or str(prompt.id)
+def _columns_of(label: type[Demonstration] | type[Ranking]) -> list[Any]:
+    """What a row takes of a label, its prompt and its labeler: whole objects would be decoded whole, for every row."""
+    return [label.id, label.created_at, Prompt.id.label("prompt_id"), Prompt.messages, Prompt.split, Prompt.use_case,
+            Prompt.source_organisation, Prompt.source_user, Person.id.label("person_id"), Person.is_simulated,
+            Round.number]  # fmt: skip
 
 
-def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[Demonstration, Prompt, Person, int | None]:
+def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[*tuple[Any, ...]]:
     return (
-        select(Demonstration, Prompt, Person, Round.number)
+        select(*_columns_of(Demonstration), Demonstration.text, Demonstration.source)
         .join(Prompt, Prompt.id == Demonstration.prompt_id)
         .join(Person, Person.id == Demonstration.person_id)
         .outerjoin(Assignment, Assignment.id == Demonstration.assignment_id)
@@ -76,20 +78,13 @@ def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[Demonstr
 
 def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
     query = _demonstrations(project, wanted)
-    for demonstration, prompt, person, number in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
-        yield {
-            "id": str(demonstration.id),
-            "prompt_id": str(prompt.id),
-            "messages": prompt.messages,
-            "completion": demonstration.text,
-            "source": demonstration.source,
-            **_label_columns(project, prompt, person, number, demonstration),
-        }
+    for label in session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)):
+        yield {"completion": label.text, "source": label.source, **_label_columns(project, label)}
 
 
-def _rankings(project: Project, wanted: SnapshotFilter) -> Select[Ranking, Prompt, Person, int | None]:
+def _rankings(project: Project, wanted: SnapshotFilter) -> Select[*tuple[Any, ...]]:
     return (
-        select(Ranking, Prompt, Person, Round.number)
+        select(*_columns_of(Ranking), Ranking.note, Ranking.all_bad)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
@@ -113,19 +108,16 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
     query = _rankings(project, wanted)
     found = iter(session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)))
     while chunk := list(islice(found, ROWS_AT_ONCE)):
-        places = _places(session, [ranking.id for ranking, *_ in chunk])
-        for ranking, prompt, person, number in chunk:
-            ordered = places[ranking.id]
+        places = _places(session, [label.id for label in chunk])
+        for label in chunk:
+            ordered = places[label.id]
             if len(ordered) < 2:  # nothing to compare
                 continue
             yield {
-                "id": str(ranking.id),
-                "prompt_id": str(prompt.id),
-                "messages": prompt.messages,
                 **{column: [place[column] for place in ordered] for column in ordered[0]},
-                "note": ranking.note,
-                "all_bad": ranking.all_bad,
-                **_label_columns(project, prompt, person, number, ranking),
+                "note": label.note,
+                "all_bad": label.all_bad,
+                **_label_columns(project, label),
             }
 
 
@@ -187,7 +179,7 @@ def _gather_prompts(session: Session, project: Project, wanted: SnapshotFilter) 
             "source": prompt.source,
             "split": prompt.split.value,
             "use_case": prompt.use_case.value,
-            "group": source_of(prompt),
+            "group": _source_of(prompt, prompt.id),
         }
 
 
@@ -251,18 +243,25 @@ def _of_labels(
     return conditions
 
 
-def _label_columns(
-    project: Project, prompt: Prompt, person: Person, number: int | None, label: Demonstration | Ranking
-) -> Row:
+def _label_columns(project: Project, label: Any) -> Row:
+    """`label` has the columns of `_columns_of`."""
     return {
-        "split": prompt.split.value,
-        "use_case": prompt.use_case.value,
-        "group": source_of(prompt),
-        "labeler": pseudonym(project.id, person.id),
-        "simulated": person.is_simulated,
-        "round": number,
+        "id": str(label.id),
+        "prompt_id": str(label.prompt_id),
+        "messages": label.messages,
+        "split": label.split.value,
+        "use_case": label.use_case.value,
+        "group": _source_of(label, label.prompt_id),
+        "labeler": pseudonym(project.id, label.person_id),
+        "simulated": label.is_simulated,
+        "round": label.number,
         "labeled_at": label.created_at,
     }
+
+
+def _source_of(prompt: Any, prompt_id: uuid.UUID) -> str:
+    """What must not straddle splits: the prompt's organisation, else its user, else the prompt itself."""
+    return prompt.source_organisation or prompt.source_user or str(prompt_id)
 
 
 _Gatherer = Callable[[Session, Project, SnapshotFilter], Iterator[Row]]

@@ -5,7 +5,7 @@ web processes only ever serve labelers.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -82,6 +82,7 @@ def write_rows(
             writer.write_table(pa.Table.from_pylist(batch, schema=columns))
 
 
-def read_rows(file: BinaryIO) -> Iterator[Row]:
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_AT_ONCE):
+def read_rows(file: BinaryIO, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """With these columns, or all."""
+    for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
         yield from batch.to_pylist()

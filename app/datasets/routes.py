@@ -9,8 +9,8 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 
 from app.accounts.deps import Researcher
-from app.core.db import reading
-from app.core.deps import ReadSession, WriteSession
+from app.core.db import reading, reading_one_state, writing
+from app.core.deps import ReadSession
 from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
@@ -59,7 +59,6 @@ def _list_page(
 @router.post("")
 def freeze(
     request: Request,
-    session: WriteSession,
     person: Researcher,
     project: CurrentProject,
     kind: Annotated[SnapshotKind, Form()],
@@ -79,10 +78,14 @@ def freeze(
         "use_adjudications": not without_adjudications,
     }
     try:
-        snapshot = service.freeze_snapshot(session, project, kind, wanted, person, refuse_empty=True)
+        with reading_one_state() as session:
+            frozen = service.freeze(session, project, kind, wanted, refuse_empty=True)
     except Invalid as error:
         typed = {**wanted, "kind": kind.value, "rounds": rounds}
-        return _list_page(request, session, project, error=error, typed=typed)
+        with reading() as session:
+            return _list_page(request, session, project, error=error, typed=typed)
+    with writing() as session:
+        snapshot = service.keep(session, frozen, person)
     return RedirectResponse(f"/p/{project.slug}/datasets/{snapshot.id}", 303)
 
 

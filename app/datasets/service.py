@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -26,7 +26,7 @@ from app.projects.models import Project
 
 Example = Demonstration | Ranking | Prompt | Text
 IN_MEMORY = 16 * 2**20
-_NOUNS = {
+NOUNS = {
     SnapshotKind.demonstrations: "demonstrations",
     SnapshotKind.comparisons: "rankings",
     SnapshotKind.prompts: "prompts",
@@ -34,17 +34,17 @@ _NOUNS = {
 }
 
 
-def freeze_snapshot(
+def freeze(
     session: Session,
     project: Project,
     kind: SnapshotKind,
     wanted: Mapping[str, Any] | SnapshotFilter,
-    by: Person | None,
     *,
     refuse_empty: bool = False,
     artefacts: Artefacts | None = None,
 ) -> Snapshot:
-    """A dataset as it is now, kept for good. The same filter on the same labels is the same snapshot."""
+    """A dataset as it is now, its file in the store; `keep` makes it a row. This takes seconds, so a session that reads
+    does it, from one state of the database (`reading_one_state`), while labelers write."""
     from app.datasets import parquet
 
     wanted = wanted if isinstance(wanted, SnapshotFilter) else read_filter(wanted)
@@ -56,13 +56,11 @@ def freeze_snapshot(
         parquet.write_rows(file, rows, parquet.COLUMNS[kind], facts=facts)
         if refuse_empty and not tally.rows:
             raise Invalid(
-                f"There are no {_NOUNS[kind]} like that, so nothing was frozen.", mend="Choose a wider filter."
+                f"There are no {NOUNS[kind]} like that, so nothing was frozen.", mend="Choose a wider filter."
             )
         digest = _digest(file)
-        if (known := _by_digest(session, project, kind, digest)) is not None:
-            return known
         key = _store(artefacts or get_artefacts(), digest, file)
-    snapshot = Snapshot(
+    return Snapshot(
         project_id=project.id,
         kind=kind,
         filter=wanted.stored(),
@@ -71,26 +69,31 @@ def freeze_snapshot(
         counts=tally.counts(),
         schema_version=parquet.SCHEMA_VERSION,
         storage_key=key,
-        created_by=by.id if by else None,
     )
-    return _keep(session, project, snapshot, by)
 
 
-def _keep(session: Session, project: Project, snapshot: Snapshot, by: Person | None) -> Snapshot:
-    """Add the row, unless another transaction has just frozen the very same."""
-    with suppress(IntegrityError), session.begin_nested():
+def keep(session: Session, snapshot: Snapshot, by: Person | None) -> Snapshot:
+    """What was frozen, kept for good: the row that is there already where the same filter found the same labels."""
+    if (known := _by_digest(session, snapshot)) is not None:
+        return known
+    snapshot.created_by = by.id if by else None
+    with suppress(IntegrityError), session.begin_nested():  # unless another transaction has just kept the very same
         session.add(snapshot)
         session.flush()
         audit.record(session, by, "snapshot.freeze", subject=snapshot, sha256=snapshot.sha256, rows=snapshot.rows)
         return snapshot
-    known = _by_digest(session, project, snapshot.kind, snapshot.sha256)
+    known = _by_digest(session, snapshot)
     assert known is not None, "the constraint that refused it names it"
     return known
 
 
-def _by_digest(session: Session, project: Project, kind: SnapshotKind, digest: str) -> Snapshot | None:
+def _by_digest(session: Session, snapshot: Snapshot) -> Snapshot | None:
     return session.scalar(
-        select(Snapshot).where(Snapshot.project_id == project.id, Snapshot.kind == kind, Snapshot.sha256 == digest)
+        select(Snapshot).where(
+            Snapshot.project_id == snapshot.project_id,
+            Snapshot.kind == snapshot.kind,
+            Snapshot.sha256 == snapshot.sha256,
+        )
     )
 
 
@@ -162,12 +165,14 @@ def snapshot_of_project(session: Session, project: Project, snapshot_id: uuid.UU
     return snapshot
 
 
-def snapshot_rows(snapshot: Snapshot, artefacts: Artefacts | None = None) -> Iterator[Row]:
-    """Every row with every column, straight from the artefact."""
+def snapshot_rows(
+    snapshot: Snapshot, artefacts: Artefacts | None = None, *, columns: Sequence[str] | None = None
+) -> Iterator[Row]:
+    """Every row, with every column or with these, straight from the artefact."""
     from app.datasets.parquet import read_rows
 
     with (artefacts or get_artefacts()).reading(snapshot.storage_key) as file:
-        yield from read_rows(file)
+        yield from read_rows(file, columns)
 
 
 def read_examples(snapshot: Snapshot, artefacts: Artefacts | None = None) -> list[Any]:

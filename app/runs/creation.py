@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -11,6 +12,8 @@ from app.accounts import audit
 from app.accounts.models import Person
 from app.core.errors import Invalid, NotFound
 from app.core.queue import JobName, enqueue
+from app.datasets import service as datasets
+from app.datasets.models import Snapshot
 from app.projects import service as projects
 from app.projects.models import Project, Round
 from app.registry import service as registry
@@ -141,23 +144,42 @@ def _refuse_bad_ensemble(models: Mapping[str, Model]) -> None:
         )
 
 
-def create_run(session: Session, project: Project, kind: RunKind, plan: RunPlan, *, by: Person) -> Run:
-    """Check the plan, freeze what it reads, and queue it. What can't work is refused here, in words."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that can work, with what it reads."""
+
+    kind: RunKind
+    name: str
+    config: RunConfig
+    turn: Round
+    models: dict[str, Model]
+    snapshots: dict[str, Snapshot]
+
+
+def prepare_run(session: Session, project: Project, kind: RunKind, plan: RunPlan) -> Prepared:
+    """Check the plan and freeze what it reads. What can't work is refused here, in words. This takes seconds with many
+    labels, so a session that reads does it, from one state of the database."""
     config = forms.parse(kind, plan.config)
     models = _part_models(session, project, kind, plan.parts)
     _refuse_short_context(config, models)
     _refuse_bad_sampling(config, models)
     _refuse_bad_ensemble(models)
     turn = projects.current_round(session, project)
-    snapshots = inputs.freeze(session, project, kind, config, plan.parts, turn=turn, by=by)
     name = registry.check_name(plan.name.strip() or default_name(kind, config, turn.number))
+    snapshots = inputs.freeze(session, project, kind, config, plan.parts, turn=turn)
+    return Prepared(kind, name, config, turn, models, snapshots)
+
+
+def create_run(session: Session, project: Project, prepared: Prepared, *, by: Person) -> Run:
+    """Keep what was prepared, and queue it."""
+    snapshots = {part: datasets.keep(session, each, by) for part, each in prepared.snapshots.items()}
     run = Run(
         project_id=project.id,
-        round_id=turn.id,
-        kind=kind,
-        name=_free_run_name(session, project, name),
-        config=config.model_dump(mode="json"),
-        seed=config.seed,
+        round_id=prepared.turn.id,
+        kind=prepared.kind,
+        name=_free_run_name(session, project, prepared.name),
+        config=prepared.config.model_dump(mode="json"),
+        seed=prepared.config.seed,
         created_by=by.id,
         code_version=code_version(),
     )
@@ -167,12 +189,12 @@ def create_run(session: Session, project: Project, kind: RunKind, plan: RunPlan,
         session,
         run,
         Inputs(
-            {part: model.id for part, model in models.items()},
+            {part: model.id for part, model in prepared.models.items()},
             {part: snapshot.id for part, snapshot in snapshots.items()},
         ),
     )
     service.log(session, run.id, f"{by.name} asked for it.")
-    audit.record(session, by, "run.create", subject=run, kind=kind)
+    audit.record(session, by, "run.create", subject=run, kind=prepared.kind)
     enqueue(session, JobName.run, run.id)
     session.flush()
     return run

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import Person
 from app.core.errors import Invalid, NotFound
 from app.datasets import service as datasets
 from app.datasets.models import Snapshot, SnapshotKind
@@ -33,15 +32,14 @@ def freeze(
     chosen: Mapping[str, str],
     *,
     turn: Round,
-    by: Person,
 ) -> dict[str, Snapshot]:
-    """A snapshot for every part of data that this run reads."""
+    """A snapshot for every part of data that this run reads: one that is there, or one to be kept with the run."""
     if isinstance(config, SamplingPlan):
-        return {"prompts": _freeze_prompts_to_sample(session, project, config, turn=turn, by=by)}
+        return {"prompts": _freeze_prompts_to_sample(session, project, config, turn=turn)}
     snapshots: dict[str, Snapshot] = {}
     for part in PARTS[kind]:
         if part.snapshot is not None and _is_wanted(part, config, chosen):
-            snapshots[part.name] = _snapshot(session, project, part, chosen.get(part.name) or NEW, turn=turn, by=by)
+            snapshots[part.name] = _snapshot(session, project, part, chosen.get(part.name) or NEW, turn=turn)
     for part_name, snapshot in snapshots.items():
         _REFUSALS.get((kind, part_name), _refuse_nothing)(snapshot)
     return snapshots
@@ -57,11 +55,11 @@ def _is_wanted(part: Part, config: RunConfig, chosen: Mapping[str, str]) -> bool
     return part.is_required or bool(chosen.get(part.name))
 
 
-def _snapshot(session: Session, project: Project, part: Part, choice: str, *, turn: Round, by: Person) -> Snapshot:
+def _snapshot(session: Session, project: Project, part: Part, choice: str, *, turn: Round) -> Snapshot:
     assert part.snapshot is not None
     if choice in (NEW, NEW_ROUND):
         wanted: dict[str, Any] = {"rounds": [turn.number]} if choice == NEW_ROUND else {}
-        return datasets.freeze_snapshot(session, project, part.snapshot, wanted, by)
+        return datasets.freeze(session, project, part.snapshot, wanted)
     try:
         snapshot = datasets.snapshot_of_project(session, project, uuid.UUID(choice))
     except (ValueError, NotFound):
@@ -74,9 +72,7 @@ def _snapshot(session: Session, project: Project, part: Part, choice: str, *, tu
     return snapshot
 
 
-def _freeze_prompts_to_sample(
-    session: Session, project: Project, config: SamplingPlan, *, turn: Round, by: Person
-) -> Snapshot:
+def _freeze_prompts_to_sample(session: Session, project: Project, config: SamplingPlan, *, turn: Round) -> Snapshot:
     ids = prompts_to_sample(session, project, config, turn=turn)
     if not ids:
         split = "training or validation" if config.batch_kind == "ranking" else "held-out (valid and test)"
@@ -85,7 +81,7 @@ def _freeze_prompts_to_sample(
             mend="Import more prompts, or start the next round.",
             fields={"prompts": "No prompt is left."},
         )
-    return datasets.freeze_snapshot(session, project, SnapshotKind.prompts, {"ids": ids}, by)
+    return datasets.freeze(session, project, SnapshotKind.prompts, {"ids": ids})
 
 
 def prompts_to_sample(session: Session, project: Project, config: SamplingPlan, *, turn: Round) -> list[str]:
@@ -114,12 +110,12 @@ def prompts_to_sample(session: Session, project: Project, config: SamplingPlan, 
 
 def usable_rankings(snapshot: Snapshot) -> int:
     """Training rankings with at least one pair that isn't a tie."""
-    rankings = datasets.read_examples(snapshot)
-    return sum(ranking.split == "train" and len(set(ranking.ranks)) > 1 for ranking in rankings)
+    rows = datasets.snapshot_rows(snapshot, columns=["split", "ranks"])
+    return sum(row["split"] == "train" and len(set(row["ranks"])) > 1 for row in rows)
 
 
 def _train_rows(snapshot: Snapshot) -> int:
-    return sum(example.split == "train" for example in datasets.read_examples(snapshot))
+    return int(snapshot.counts["train"])
 
 
 def _refuse_no_demonstrations(snapshot: Snapshot) -> None:

@@ -22,6 +22,7 @@ from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, TEXTS, Part, Ru
 
 # Field names of the form: a part's select is `part.<name>`, so that no setting can share its name.
 _PART = "part."
+_OF_ROUNDS = (SnapshotKind.demonstrations, SnapshotKind.comparisons)
 _INITIAL = " · initial policy for RL, as in the paper"
 FROM_INITIAL = (
     "The paper starts from a policy of its own, not from the SFT model: 2 epochs with 10 % plain text mixed in (C.3)."
@@ -39,6 +40,15 @@ class PartField:
 
 
 @dataclass(frozen=True, slots=True)
+class Fresh:
+    """How many rows there are of one kind of data."""
+
+    words: str
+    total: int
+    of_round: int | None  # the current one; prompts and plain text belong to none
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     kind: RunKind
     title: str
@@ -50,6 +60,11 @@ class NewRun:
     fields: list[FormField]
     presets: list[Preset]
     preset: Preset
+
+    @property
+    def reads_data(self) -> bool:
+        """Whether any of its parts is a snapshot."""
+        return any(field.part.snapshot for field in self.parts)
 
 
 def asked(kind: RunKind, query: Mapping[str, str]) -> dict[str, Any]:
@@ -142,12 +157,26 @@ def short(number: int) -> str:
 
 def _snapshots(session: Session, project: Project, part: Part, turn: int) -> list[tuple[str, str]]:
     assert part.snapshot is not None
-    count = datasets.count_rows(session, project, part.snapshot, {})
-    fresh = [(NEW, f"everything so far ({count:,})")]
-    if part.snapshot in (SnapshotKind.demonstrations, SnapshotKind.comparisons):
-        of_round = datasets.count_rows(session, project, part.snapshot, {"rounds": [turn]})
-        fresh.append((NEW_ROUND, f"of round {turn} only ({of_round:,})"))
+    fresh = [(NEW, "everything so far")]
+    if part.snapshot in _OF_ROUNDS:
+        fresh.append((NEW_ROUND, f"of round {turn} only"))
     return fresh + [(str(s.id), describe_snapshot(s)) for s in datasets.snapshots_of(session, project, part.snapshot)]
+
+
+def count_fresh(session: Session, project: Project, kind: RunKind) -> list[Fresh]:
+    """What a run of this kind could freeze now: counting takes a moment in large projects, and follows the form."""
+    turn = projects.current_round(session, project)
+    return [
+        Fresh(
+            words=datasets.NOUNS[part.snapshot],
+            total=datasets.count_rows(session, project, part.snapshot, {}),
+            of_round=datasets.count_rows(session, project, part.snapshot, {"rounds": [turn.number]})
+            if part.snapshot in _OF_ROUNDS
+            else None,
+        )
+        for part in PARTS[kind]
+        if part.snapshot is not None
+    ]
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.deps import Admin, Researcher, SignedIn
 from app.accounts.models import Role
+from app.core.db import reading, reading_one_state, writing
 from app.core.deps import ReadSession, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render, wants_fragment
@@ -77,13 +78,16 @@ def new_run(
     project: CurrentProject,
     kind: RunKind,
     clone: uuid.UUID | None = None,
+    figures: bool = False,
 ) -> Response:
-    """The form, prefilled: from the run that is cloned, or with a preset, at first what suits the newest model."""
+    """The form, prefilled: from the run that is cloned, or with a preset, at first what suits the newest model; how
+    much there is to read where it is asked for, as the page itself does then."""
     if clone:
         typed = newform.typed_of(creation.plan_of(session, service.run_of_project(session, project, clone)))
     else:
         typed = newform.opening(session, project, kind, request.query_params)
-    return _form(request, session, project, kind, typed)
+    counts = newform.count_fresh(session, project, kind) if figures else None
+    return _form(request, session, project, kind, typed, counts=counts)
 
 
 def _form(
@@ -93,6 +97,7 @@ def _form(
     kind: RunKind,
     typed: dict[str, str],
     error: DomainError | None = None,
+    counts: list[newform.Fresh] | None = None,
 ) -> Response:
     form = newform.build(session, project, kind, typed, error)
     return render(
@@ -100,20 +105,22 @@ def _form(
         "runs/new.html",
         status=error.status if error else 200,
         form=form,
+        counts=counts if form.reads_data else [],
         error=error,
         workforce=workers.workforce(session),
     )
 
 
 @router.post("/runs/new/{kind}")
-def create_run(
-    request: Request, session: WriteSession, admin: Admin, project: CurrentProject, kind: RunKind, typed: TypedForm
-) -> Response:
+def create_run(request: Request, admin: Admin, project: CurrentProject, kind: RunKind, typed: TypedForm) -> Response:
     try:
-        with session.begin_nested():  # what was frozen on the way is undone when the run is refused
-            run = creation.create_run(session, project, kind, newform.plan_typed(kind, typed), by=admin)
+        with reading_one_state() as session:
+            prepared = creation.prepare_run(session, project, kind, newform.plan_typed(kind, typed))
     except DomainError as error:
-        return _form(request, session, project, kind, typed, error)
+        with reading() as session:
+            return _form(request, session, project, kind, typed, error)
+    with writing() as session:
+        run = creation.create_run(session, project, prepared, by=admin)
     return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
 
 

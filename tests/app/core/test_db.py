@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Person, Role
 from app.core import db
-from app.core.db import FairLock, make_engine, new_id, reading, writing
+from app.core.db import FairLock, make_engine, new_id, reading, reading_one_state, writing
 from tests.factories import make_person
 
 
@@ -115,6 +115,20 @@ def test_reading_piece_by_piece_while_reading_on(engine: Engine) -> None:
         for person in session.scalars(select(Person).order_by(Person.id).execution_options(yield_per=10)):
             found.add(session.scalar(select(Person.id).where(Person.name == person.name)))
         assert found == made
+
+
+def test_one_state_stays_as_it_was_while_others_write(engine: Engine) -> None:
+    everyone = select(func.count()).select_from(Person)
+    with reading_one_state(engine) as session:
+        assert session.scalar(everyone) == 0
+        with writing(engine) as other:
+            make_person(other)
+        assert session.scalar(everyone) == 0
+        assert session.scalars(select(Person).execution_options(yield_per=10)).all() == []
+        with pytest.raises(InvalidRequestError, match="asked to write"):
+            make_person(session)
+    with reading(engine) as session:
+        assert session.scalar(everyone) == 1
 
 
 HOLDS_THE_TURN = """

@@ -35,7 +35,8 @@ def artefacts(tmp_path: Path) -> Artefacts:
 def rows_of(
     session: Session, artefacts: Artefacts, project: Project, kind: str, **wanted: Any
 ) -> tuple[Snapshot, list[dict[str, Any]]]:
-    snapshot = service.freeze_snapshot(session, project, SnapshotKind(kind), wanted, None, artefacts=artefacts)
+    frozen = service.freeze(session, project, SnapshotKind(kind), wanted, artefacts=artefacts)
+    snapshot = service.keep(session, frozen, None)
     return snapshot, list(service.snapshot_rows(snapshot, artefacts))
 
 
@@ -174,7 +175,7 @@ def test_the_same_filter_on_the_same_labels_gives_the_same_bytes(
                 folder = tmp_path_factory.mktemp("store")
                 store = Artefacts(str(folder), folder)
                 session.expire_all()
-                snapshot = service.freeze_snapshot(session, project, kind, wanted, None, artefacts=store)
+                snapshot = service.keep(session, service.freeze(session, project, kind, wanted, artefacts=store), None)
                 rows = gather(session, project, kind, read_filter(wanted))
                 with (folder / "again.parquet").open("wb+") as file:
                     facts = {"kind": kind.value, "schema_version": 1, "filter": snapshot.filter}

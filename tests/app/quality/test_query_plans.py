@@ -75,6 +75,7 @@ def test_what_a_leads_pages_show_at_once_goes_through_indexes(engine: Engine) ->
         found = {statement[0]: plan_of(connection, statement) for statement in statements}
     assert len(found) > 20, "the statements were not seen"
     assert {statement: plan for statement, plan in found.items() if set(read_whole(plan)) - {"person"}} == {}
+    assert any("ix_item_with_answer" in line for plan in found.values() for line in plan)
     # Two rankings, enough to learn from, are looked for only until they are found.
     whole = {statement: plan for statement, plan in found.items() if "LIMIT" not in statement}
     assert {statement: plan for statement, plan in whole.items() if any(map(BY_ITEM.search, plan))} == {}

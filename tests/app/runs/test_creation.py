@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 
 from app.accounts.models import Group, Person
 from app.core.clock import now
-from app.core.db import reading, writing
+from app.core.db import reading, reading_one_state, writing
 from app.core.errors import Invalid
 from app.datasets import service as datasets
 from app.datasets.models import Snapshot, SnapshotKind
@@ -41,12 +41,13 @@ def _ask(
     parts: dict[str, str] | None = None,
     **changes: Any,
 ) -> Run:
-    with writing() as session:
+    with reading_one_state() as session:
         model = creation.subject_model(session, kind, parts or {})
         config = creation.default_config(kind, model).model_dump() | changes
-        return creation.create_run(
-            session, project, kind, RunPlan(name=name, parts=parts or {}, config=config), by=admin
-        )
+        plan = RunPlan(name=name, parts=parts or {}, config=config)
+        prepared = creation.prepare_run(session, project, kind, plan)
+    with writing() as session:
+        return creation.create_run(session, project, prepared, by=admin)
 
 
 def _demonstrate(project: Project, admin: Person, *, count: int = 3, split: Split = Split.train) -> None:
@@ -287,7 +288,7 @@ def test_no_prompt_left_is_said(project: Project, admin: Person, base: Model) ->
 def test_an_existing_snapshot_can_be_read_again(project: Project, admin: Person, base: Model) -> None:
     _demonstrate(project, admin)
     with writing() as session:
-        frozen = datasets.freeze_snapshot(session, project, SnapshotKind.demonstrations, {}, admin)
+        frozen = datasets.keep(session, datasets.freeze(session, project, SnapshotKind.demonstrations, {}), admin)
     _demonstrate(project, admin)
     run = _ask(project, RunKind.sft, admin, parts={"base": str(base.id), "demonstrations": str(frozen.id)})
     with reading() as session:
@@ -299,8 +300,10 @@ def test_an_existing_snapshot_can_be_read_again(project: Project, admin: Person,
 def test_a_clone_asks_for_the_same(project: Project, admin: Person, base: Model) -> None:
     _demonstrate(project, admin)
     run = _ask(project, RunKind.sft, admin, parts={"base": str(base.id)}, epochs=7, learning_rate=0.00012345)
+    with reading_one_state() as session:
+        prepared = creation.prepare_run(session, project, RunKind.sft, creation.plan_of(session, run))
     with writing() as session:
-        again = creation.create_run(session, project, RunKind.sft, creation.plan_of(session, run), by=admin)
+        again = creation.create_run(session, project, prepared, by=admin)
     assert again.config == run.config
     assert again.id != run.id
 

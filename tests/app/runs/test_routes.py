@@ -129,6 +129,18 @@ def test_an_admin_starts_a_run(admin: Person, sign_in: SignIn, project: Project,
     assert _count_runs() == 1
 
 
+def test_how_much_there_is_to_read_follows_the_form(
+    admin: Person, sign_in: SignIn, project: Project, base: Model
+) -> None:
+    page, counted = f"/p/{project.slug}/runs/new/sft", 'demonstrations <b class="num">3</b> (of this round 0)'
+    at_once = sign_in(admin).get(page).text
+    assert counted not in at_once
+    assert f'hx-get="{page}?figures=true"' in at_once
+    assert counted in sign_in(admin).get(f"{page}?figures=true").text
+    sampling = sign_in(admin).get(f"/p/{project.slug}/runs/new/sampling").text
+    assert "figures=true" not in sampling, "it samples for prompts that it chooses itself"
+
+
 def _values(page: str) -> dict[str, str]:
     """The number fields of a form as they stand."""
     return dict(re.findall(r'name="(\w+)" type="number".*? value="([^"]*)"', page))

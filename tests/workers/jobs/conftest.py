@@ -7,7 +7,7 @@ import pytest
 
 from app.accounts.models import Person
 from app.core.config import Settings
-from app.core.db import writing
+from app.core.db import reading_one_state, writing
 from app.core.storage import get_artefacts
 from app.labeling import service as labeling
 from app.projects.models import Project
@@ -42,10 +42,12 @@ class World:
 
     def ask_for(self, kind: RunKind, *, parts: dict[str, str] | None = None, **changes: object) -> Run:
         """A run of this kind, from the base unless said otherwise, queued."""
-        with writing() as session:
+        with reading_one_state() as session:
             subject = {"sampling": "model", "ppo": "policy", "rloo": "policy"}.get(kind.value, "base")
             plan = RunPlan(name="", parts={subject: str(self.base.id)} | (parts or {}), config=SETTINGS[kind] | changes)
-            return creation.create_run(session, self.project, kind, plan, by=self.admin)
+            prepared = creation.prepare_run(session, self.project, kind, plan)
+        with writing() as session:
+            return creation.create_run(session, self.project, prepared, by=self.admin)
 
 
 @pytest.fixture
