@@ -47,7 +47,7 @@ CHECKS: dict[int, tuple[str, int]] = {
     28: ("LoRA off is the reference bit for bit; the adapter stays trainable after switching", 1),
     29: ("NaN guard, KL stop, the moving average is what is saved", 8),
     # The whole
-    30: ("killed at any step and resumed equals never killed, bit for bit on a CPU", 9),
+    30: ("killed at any step and resumed equals never killed, bit for bit on a CPU", 10),
     31: ("learns: 100 % of 50 rankings; PPO raises a known reward with bounded KL over 4 seeds", 3),
 }
 

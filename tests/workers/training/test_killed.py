@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from app.runs.configs import RunKind
 from tests.workers.training.killed import MOMENTS, RUNS, left_behind, write_models
 from workers.training.loop import Signal, Step
 
@@ -19,6 +20,10 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_models(tmp_path_factory.mktemp("all") / "models")
+
+
+def test_30_every_kind_of_run_is_killed_here() -> None:
+    assert {kind.value.replace("_", "-") for kind in RunKind} <= set(RUNS)
 
 
 @pytest.mark.parametrize("name", ["sft", "reward-model", "ppo", "dpo", "rloo"])
