@@ -25,7 +25,8 @@ from app.projects.models import GuidelinesAcceptance, GuidelinesKind, Project
 from app.serving import is_touchstone, listen
 from app.starter.load import CONTENT
 from benchmarks.desk import PASSWORD
-from benchmarks.filling import add_fresh_items, fill
+from benchmarks.filling import add_fresh_items
+from benchmarks.past import fill
 
 ROOT = Path(__file__).parents[1]
 
