@@ -17,6 +17,7 @@ from app.runs.configs import RunKind
 from app.runs.models import Run
 from app.runs.service import Written
 from tests.app.runs.rows import make_run
+from tests.browser.axe import serious_faults
 from tests.factories import make_model, make_prompt
 
 BrowseAs = Callable[[Person], Page]
@@ -149,6 +150,21 @@ def test_a_wrong_setting_is_shown_where_it_stands(
     page.get_by_label("Epochs").fill("2")
     page.get_by_role("button", name="Start the run").click()
     expect(page.get_by_role("heading", name="sft-round-1")).to_be_visible()
+
+
+def test_a_new_runs_form_says_how_much_there_is_to_read(
+    browse_as: BrowseAs, admin: Person, project: Project, base: Model
+) -> None:
+    page = browse_as(admin)
+    page.route("**/runs/new/sft?figures=true", lambda route: route.abort("internetdisconnected"))
+    page.goto(f"/p/{project.slug}/runs/new/sft")
+    page.get_by_label("Epochs").fill("7")
+    expect(page.get_by_role("alert")).to_contain_text("that did not come")
+    page.unroute("**/runs/new/sft?figures=true")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#counts")).to_contain_text("There are now: demonstrations")
+    expect(page.get_by_label("Epochs")).to_have_value("7")
+    assert serious_faults(page) == []
 
 
 @pytest.mark.parametrize("path", ["", "/runs", "/runs/new/ppo", "/models", "/runs/{run}"])
