@@ -25,7 +25,8 @@ offers for smaller models. This file is written by `python -m app.runs.hyperpara
   stands in the column's head.
 - A value is **bold** where it is the paper's own, its section in the last column; all others are our recommendation
   (REC), because the paper gives none, or because a smaller model wants another.
-- The scaled values were chosen on the starter model of 4.7 million parameters and on SmolLM2-135M.
+- The scaled values were chosen on the starter model of 4.7 million parameters and on SmolLM2-135M; DPO's were tried on
+  the starter only, and RLOO's follow PPO's.
 - The paper trained one reward model, of 6B, for policies of every size.
 - The policy that PPO starts from is not the SFT model: it has a preset of its own, `initial` for the model's own size.
 - Not settings, because nothing in the paper varies them: the reward head's first weights are drawn from N(0, 1/(d + 1))
