@@ -1,6 +1,5 @@
 """What a run has done so far, as its pages show it."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +12,6 @@ from app.core.clock import now
 from app.datasets.models import Snapshot
 from app.projects.models import Project
 from app.registry.models import Model
-from app.runs.configs import RunKind
 from app.runs.models import Run, RunInput, RunLogLine, RunMetric, RunSample, RunState
 from app.runs.schemas import PARTS, PLANS, kind_name
 
@@ -117,10 +115,3 @@ def took(run: Run) -> float | None:
 def started_by(session: Session, run: Run) -> str:
     person = session.get(Person, run.created_by) if run.created_by else None
     return person.name if person else "the system"
-
-
-def newest_run(session: Session, project: Project, kind: RunKind, *, round_id: uuid.UUID | None = None) -> Run | None:
-    query = select(Run).where(Run.project_id == project.id, Run.kind == kind)
-    if round_id is not None:
-        query = query.where(Run.round_id == round_id)
-    return session.scalar(query.order_by(Run.created_at.desc()).limit(1))

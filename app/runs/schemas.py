@@ -102,7 +102,7 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
     ),
     RunKind.rloo: (
         Part("policy", "Policy starts from", "Also the reference that the KL is measured from.",
-             models=(ModelKind.sft, ModelKind.policy, ModelKind.base)),
+             models=(ModelKind.sft, ModelKind.policy, ModelKind.base), is_start_of_rl=True),
         Part("reward_model", "Reward model", "What the policy is optimised for.", models=(ModelKind.reward,)),
         Part("prompts", "Prompts", "Frozen when the run is made.", snapshot=SnapshotKind.prompts),
         Part("watch", "Watching reward model", "A second reward model that only watches: it shows over-optimisation.",

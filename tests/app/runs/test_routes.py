@@ -196,18 +196,19 @@ def test_a_wrong_form_keeps_its_preset(admin: Person, sign_in: SignIn, project: 
     assert '<option value="paper-6b" selected>' in page.text
 
 
-def test_ppo_starts_from_the_initial_policy_where_there_is_one(
-    admin: Person, sign_in: SignIn, project: Project, base: Model
+@pytest.mark.parametrize("kind", ["ppo", "rloo"])
+def test_rl_starts_from_the_initial_policy_where_there_is_one(
+    admin: Person, sign_in: SignIn, project: Project, base: Model, kind: str
 ) -> None:
     browser = sign_in(admin)
     with writing() as session:
         make_model(session, project, kind=ModelKind.sft, name="sft-by-hand")
-    without = browser.get(f"/p/{project.slug}/runs/new/ppo").text
+    without = browser.get(f"/p/{project.slug}/runs/new/{kind}").text
     assert "2 epochs with 10 % plain text mixed in (C.3)" in without
     assert f'href="/p/{project.slug}/runs/new/sft?preset=initial"' in without
     with writing() as session:
         initial, plain = (_trained(session, project, name=name, mix=mix) for name, mix in (("init", 0.1), ("sft", 0.0)))
-    page = browser.get(f"/p/{project.slug}/runs/new/ppo").text
+    page = browser.get(f"/p/{project.slug}/runs/new/{kind}").text
     assert f'<option value="{initial.id}" selected>init (sft) · initial policy for RL, as in the paper</option>' in page
     assert f'<option value="{plain.id}">sft (sft)</option>' in page
     assert "preset=initial" not in page
