@@ -26,6 +26,7 @@ from workers.training.adapters import FOLDER as ADAPTER
 from workers.training.adapters import detach_lora, load_adapter, merge_lora, save_adapter
 from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
 from workers.training.checkpoints import written_beside
+from workers.training.fused import fuse
 from workers.training.loop import CannotTrain
 from workers.training.shared_prefix import last_hidden, shares_prefix
 
@@ -259,6 +260,7 @@ def _load(kind: type, path: Path, *, new: str = "", merge: bool = True, **option
     # Weights mapped from a file lie wherever the file has them, and how arithmetic rounds depends on that alignment.
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
+    fuse(model)
     if (Path(path) / ADAPTER).is_dir():
         load_adapter(model, Path(path) / ADAPTER)
         if merge:

@@ -94,9 +94,13 @@ def test_the_whole_loop_from_demonstrations_to_a_policys_completions(world: Worl
     reward = _made_by(_work(world.ask_for(RunKind.reward_model, parts={"base": str(sft.id)})))
     assert reward.kind == ModelKind.reward
     load_reward_model(get_artefacts().folder(str(reward.storage_key)))
-    parts = {"policy": str(sft.id), "reward_model": str(reward.id)}
-    ppo = _work(world.ask_for(RunKind.ppo, parts=parts))
+    other = _work(
+        world.ask_for(RunKind.reward_model, parts={"base": str(sft.id)}, seed=2, lora_rank=2, merge_lora=False)
+    )
+    parts = {"policy": str(sft.id), "reward_model": str(reward.id), "reward_model_2": str(_made_by(other).id)}
+    ppo = _work(world.ask_for(RunKind.ppo, parts=parts, ensemble="min"))
     assert ppo.error is None
+    assert ppo.result["reward_spread"] > 0, "two reward models scored"
     policy = _made_by(ppo)
     assert (policy.name, policy.kind, policy.parent_id) == ("ppo-round-1", ModelKind.policy, sft.id)
     rloo = _work(world.ask_for(RunKind.rloo, parts=parts))

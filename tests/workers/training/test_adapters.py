@@ -72,7 +72,7 @@ def test_unmerged_a_folder_holds_the_base_and_its_adapter_which_peft_reads(
 ) -> None:
     gpt2 = GPT2Config(vocab_size=320, n_embd=32, n_layer=2, n_head=4, n_positions=64)
     folder = base if architecture == "llama" else save_base(tmp_path / "gpt2", gpt2)
-    model, untouched = load_policy(folder), load_policy(folder)
+    model, untouched = load_policy(folder), AutoModelForCausalLM.from_pretrained(folder)
     add_lora(model, 2)
     _wake(model)
     adapted = model(IDS).logits.detach()

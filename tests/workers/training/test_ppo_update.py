@@ -186,16 +186,22 @@ def test_23_micro_batches_change_no_gradient(networks: Networks, micro: int) -> 
     assert numbers == pytest.approx(whole_numbers, abs=1e-5)
 
 
-def test_activation_checkpointing_changes_no_step(folders: tuple[Path, Path]) -> None:
-    after = []
+def test_activation_checkpointing_computes_layers_twice_and_changes_no_step(folders: tuple[Path, Path]) -> None:
+    after, passes = [], []
     for again in (False, True):
         networks = load_networks(*folders, watch=None, lora_rank=0)
         config = ppo_config(activation_checkpointing=again, minibatch_size=4)
-        trainee = new_trainee(networks, config=config)
+        trainee, count = new_trainee(networks, config=config), 0
         for _ in range(2):  # episodes are drawn with a cache of keys and values, which must work on
-            update(trainee, play(networks, config), [range(8)], [TEXTS] * 2, config=config, lr_factor=1)
+            experience, seen = play(networks, config), []
+            for body in (networks.policy.model, networks.value.body):
+                body.layers[0].mlp.register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
+            update(trainee, experience, [range(8)], [TEXTS] * 2, config=config, lr_factor=1)
+            count += len(seen)
         after.append(trainable(networks.policy) | trainable(networks.value))
+        passes.append(count)
     assert_close(*after, atol=0)
+    assert passes[1] == 2 * passes[0]
 
 
 def test_23_a_minibatchs_losses_are_means_over_its_own_tokens(networks: Networks) -> None:
