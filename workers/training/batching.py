@@ -97,3 +97,18 @@ def bucketed_batches(lengths: Sequence[int], *, batch_size: int, seed: int, wind
 def micro_batches(batch: Sequence[int], size: int) -> list[list[int]]:
     """The batch in consecutive pieces of at most `size`."""
     return [list(batch[i : i + size]) for i in range(0, len(batch), size)]
+
+
+def even_pieces(lengths: Sequence[int], *, most: int, tokens: int) -> list[list[int]]:
+    """Every index once, from the longest to the shortest, in pieces of at most `most` that carry little padding.
+
+    A piece of `tokens` tokens or more ends where the next row is a tenth shorter than its longest.
+    """
+    pieces: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        longest = lengths[pieces[-1][0]] if pieces else 0
+        is_large = bool(pieces) and len(pieces[-1]) * longest >= tokens and lengths[i] <= 0.9 * longest
+        if not pieces or len(pieces[-1]) == most or is_large:
+            pieces.append([])
+        pieces[-1].append(i)
+    return pieces

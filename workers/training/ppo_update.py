@@ -8,14 +8,17 @@ from torch import Tensor, nn
 
 from app.runs.configs import PpoConfig
 from workers.rlhf.ppo_losses import clipped_policy_loss, clipped_value_loss
-from workers.training.batching import micro_batches, pad
+from workers.training.batching import even_pieces, micro_batches, pad
 from workers.training.checkpoints import trainable
 from workers.training.heads import body_and_head, token_logprobs
 from workers.training.loop import adamw, take_step
 from workers.training.models import autocast
-from workers.training.ppo_experience import Experience, by_length
+from workers.training.ppo_experience import Experience
 from workers.training.ppo_networks import Networks
 from workers.training.recomputing import recomputing
+
+# A pass of so many tokens, padding included, keeps a CPU or a GPU busy; a larger one only carries more padding.
+TOKENS_CPU, TOKENS_GPU = 512, 16_384
 
 
 @dataclass(slots=True)
@@ -91,13 +94,18 @@ def accumulate_gradients(
     networks.value.zero_grad(set_to_none=True)
     sums = Sums()
     count = experience.mask[list(minibatch)].sum()  # tokens of the whole minibatch
-    prompts, completions = [experience.prompts[i] for i in minibatch], [experience.completions[i] for i in minibatch]
-    ordered = [minibatch[place] for place in by_length(prompts, completions)]
-    for episodes in micro_batches(ordered, config.micro_batch_size):
-        add_ppo_gradients(networks, experience, episodes, count, sums, config=config)
+    lengths = [len(experience.prompts[i]) + len(experience.completions[i]) for i in minibatch]
+    for places in pieces(networks, lengths, config):
+        add_ppo_gradients(networks, experience, [minibatch[place] for place in places], count, sums, config=config)
     if texts:
         add_text_gradient(networks, texts, sums, config=config)
     return sums.totals
+
+
+def pieces(networks: Networks, lengths: Sequence[int], config: PpoConfig) -> list[list[int]]:
+    """Which rows of these lengths pass at once."""
+    tokens = TOKENS_CPU if networks.policy.device.type == "cpu" else TOKENS_GPU
+    return even_pieces(lengths, most=config.micro_batch_size, tokens=tokens)
 
 
 def add_ppo_gradients(
@@ -119,6 +127,8 @@ def add_ppo_gradients(
             clip_range=config.clip_range,
             count=count,
         )
+    policy.loss.backward()  # here, so that one network's activations are kept at a time
+    with autocast(config.precision):
         value_loss = clipped_value_loss(
             networks.values(rows),
             flat(experience.values),
@@ -127,7 +137,6 @@ def add_ppo_gradients(
             clip_range=config.value_clip,
             count=count,
         )
-    policy.loss.backward()
     (config.value_coefficient * value_loss).backward()
     sums.add(
         policy_loss=policy.loss.detach(),
@@ -143,10 +152,9 @@ def add_text_gradient(networks: Networks, texts: list[list[int]], sums: Sums, *,
     Same buffer, one step (C.4): the paper adds the gradients, it does not alternate two objectives.
     """
     count = sum(len(text) - 1 for text in texts)
-    ordered = sorted(texts, key=len, reverse=True)
-    for start in range(0, len(ordered), config.micro_batch_size):
+    for places in pieces(networks, [len(text) for text in texts], config):
         with autocast(config.precision):
-            loss = text_nll(networks.policy, ordered[start : start + config.micro_batch_size]) / count
+            loss = text_nll(networks.policy, [texts[place] for place in places]) / count
         (config.ptx_coefficient * loss).backward()
         sums.add(ptx_loss=loss.detach())
 

@@ -13,6 +13,7 @@ from workers.training.batching import (
     decode_completion,
     encode_completion,
     encode_prompt,
+    even_pieces,
     micro_batches,
     pad,
     text_window,
@@ -100,3 +101,17 @@ def test_windows_of_plain_text_lie_inside_it(tokenizer: PreTrainedTokenizerBase)
 
 def test_ids_are_long_integers() -> None:
     assert pad([[1]], value=0)[0].dtype == torch.long
+
+
+def test_even_pieces_hold_every_row_once_and_little_padding() -> None:
+    lengths = [25 + 5 * (i * 7 % 17) for i in range(17)]  # 25 to 105, in no order
+    pieces = even_pieces(lengths, most=16, tokens=512)
+    assert sorted(i for piece in pieces for i in piece) == list(range(17))
+    shown = [[lengths[i] for i in piece] for piece in pieces]
+    assert shown == [[105, 100, 95, 90, 85], [80, 75, 70, 65, 60, 55, 50], [45, 40, 35, 30, 25]]
+
+
+def test_even_pieces_of_like_rows_are_as_large_as_they_may_be() -> None:
+    assert even_pieces([100, 99, 98, 97, 96], most=2, tokens=1) == [[0, 1], [2, 3], [4]]
+    assert even_pieces([112] * 16, most=16, tokens=512) == [list(range(16))]
+    assert even_pieces([], most=4, tokens=1) == []
