@@ -4,8 +4,9 @@
     python -m benchmarks.ppo --threads 1 --cases 4-full
 
 A model of 4 layers x 256 (4.2 M parameters) with random weights, 64 episodes of 64 + 48 tokens an iteration, in
-minibatches of 16. Each side runs whole in a process of its own, `ROUNDS` times in turn; a figure is the median of its
-iterations, the first of each process left out. `1-ragged` has prompts of 16 to 64 tokens and completions that end.
+minibatches of 16. Each side runs whole in a process of its own, `--rounds` times in turn; a figure is the median of its
+iterations, the first of each process left out. CPU seconds are what the process itself computed, which other programs
+on the machine change little. `1-ragged` has prompts of 16 to 64 tokens and completions that end.
 """
 
 import argparse
@@ -29,7 +30,10 @@ CASES = {  # name: inner epochs, ragged
     "1-ragged": (1, True),
 }
 ENDS = 0.03  # chance of an end at each token of a ragged episode
-COLUMNS = "| threads | inner epochs, lengths | ours, episodes/s | TRL | ratio | peak MiB | TRL | start, s | TRL |"
+COLUMNS = (
+    "threads", "inner epochs, lengths", "ours, episodes/s", "TRL", "ratio", "CPU s an iteration", "TRL", "ratio",
+    "peak MiB", "TRL", "start, s", "TRL",
+)  # fmt: skip
 
 
 def side(python: Path, module: str, folder: Path, case: dict[str, Any]) -> dict[str, Any]:
@@ -55,11 +59,13 @@ def measure(folder: Path, *, name: str, threads: int, iterations: int, rounds: i
         who: EPISODES / statistics.median([took for run in those for took in run["iterations"][1:]])
         for who, those in runs.items()
     }
+    work = {who: statistics.median([spent for run in those for spent in run["cpu"][1:]]) for who, those in runs.items()}
     peaks = {who: max(run["peak_mib"] for run in those) for who, those in runs.items()}
     starts = {who: min(run["start"] for run in those) for who, those in runs.items()}
     return (
         f"| {threads} | {inner_epochs}, {'ragged' if ragged else 'full'} | {rates['ours']:.2f} | {rates['trl']:.2f} "
-        f"| {rates['ours'] / rates['trl']:.2f} | {peaks['ours']:.0f} | {peaks['trl']:.0f} | {starts['ours']:.1f} "
+        f"| {rates['ours'] / rates['trl']:.2f} | {work['ours']:.1f} | {work['trl']:.1f} "
+        f"| {work['trl'] / work['ours']:.2f} | {peaks['ours']:.0f} | {peaks['trl']:.0f} | {starts['ours']:.1f} "
         f"| {starts['trl']:.1f} |"
     )
 
@@ -71,7 +77,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
-    print(f"{COLUMNS}\n{'|---' * 9}|", flush=True)
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for name in asked.cases:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)

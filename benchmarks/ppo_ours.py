@@ -7,6 +7,7 @@ import time
 STARTED = time.perf_counter()
 
 import resource  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from app.datasets.examples import Prompt  # noqa: E402
@@ -29,9 +30,11 @@ def settings(*, inner_epochs: int, iterations: int, threads: int, seed: int = 1)
 def main(folder: Path, *, inner_epochs: int, ragged: bool, iterations: int, threads: int) -> dict[str, object]:
     took: list[float] = []
     ended: list[float] = []
+    computed = [time.process_time()]
 
     def on_step(step: Step) -> Signal:
         ended.append(time.perf_counter())
+        computed.append(time.process_time())
         took.append(EPISODES / step.metrics["episodes_per_second"])
         return Signal.CONTINUE
 
@@ -48,6 +51,7 @@ def main(folder: Path, *, inner_epochs: int, ragged: bool, iterations: int, thre
     return {
         "start": ended[0] - took[0] - STARTED,
         "iterations": took,
+        "cpu": [after - before for before, after in pairwise(computed)],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 

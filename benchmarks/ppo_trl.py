@@ -7,6 +7,7 @@ import time
 STARTED = time.perf_counter()
 
 import resource  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import torch  # noqa: E402
@@ -23,16 +24,17 @@ from benchmarks.ppo_world import COMPLETION, EPISODES, MINIBATCH, token_prompts 
 
 
 class Clock(TrainerCallback):
-    """When the training began and each iteration ended, and how long its episodes were."""
+    """When the training began and each iteration ended, and what the processor had done by then."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
+        self.computed: list[float] = []
 
     def on_train_begin(self, *_: object, **__: object) -> None:
         self.at.append(time.perf_counter())
+        self.computed.append(time.process_time())
 
-    def on_step_end(self, *_: object, **__: object) -> None:
-        self.at.append(time.perf_counter())
+    on_step_end = on_train_begin
 
 
 def main(folder: Path, *, inner_epochs: int, ragged: bool, iterations: int, threads: int) -> dict[str, object]:
@@ -61,7 +63,8 @@ def main(folder: Path, *, inner_epochs: int, ragged: bool, iterations: int, thre
     trainer.train()
     return {
         "start": clock.at[0] - STARTED,
-        "iterations": [after - before for before, after in zip(clock.at, clock.at[1:], strict=False)],
+        "iterations": [after - before for before, after in pairwise(clock.at)],
+        "cpu": [after - before for before, after in pairwise(clock.computed)],
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "optimizer_steps": int(next(iter(trainer.optimizer.state.values()))["step"]),
     }
