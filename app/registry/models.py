@@ -25,14 +25,18 @@ class ModelState(StrEnum):
 
 class Model(Identified, Base):
     __tablename__ = "model"
-    __table_args__ = (UniqueConstraint("project_id", "name"), Index(None, "project_id", "kind"))
+    __table_args__ = (
+        UniqueConstraint("project_id", "name"),
+        UniqueConstraint("run_id", "storage_key"),
+        Index(None, "project_id", "kind"),
+    )
 
     project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     name: Mapped[str]
     kind: Mapped[ModelKind] = mapped_column(text_enum(ModelKind))
     state: Mapped[ModelState] = mapped_column(text_enum(ModelState), default=ModelState.ready)
     parent_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("model.id"))
-    run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"), unique=True)
+    run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"))
     source: Mapped[str] = mapped_column(
         default=""
     )  # what was asked for: starter, hub:OWNER/NAME, smollm2, a folder's name

@@ -52,8 +52,10 @@ def model_of_project(session: Session, project: Project, model_id: uuid.UUID) ->
     return model
 
 
-def model_of_run(session: Session, run_id: uuid.UUID) -> Model | None:
-    return session.scalar(select(Model).where(Model.run_id == run_id))
+def models_of_run(session: Session, run_id: uuid.UUID) -> list[Model]:
+    """What a run made: one model, several of an ensemble, or none."""
+    query = select(Model).where(Model.run_id == run_id)
+    return list(session.scalars(query.order_by(Model.created_at, Model.storage_key)))
 
 
 def free_name(session: Session, project_id: uuid.UUID, wanted: str) -> str:
@@ -154,8 +156,9 @@ def try_again(session: Session, model: Model, *, by: Person) -> None:
 def register_trained(
     session: Session, project_id: uuid.UUID, *, name: str, run_id: uuid.UUID, trained: TrainedModel
 ) -> Model:
-    """The model a run made. One run makes one model, however often this is asked."""
-    model = model_of_run(session, run_id)
+    """A model that a run made: one for each place in the store, however often this is asked."""
+    query = select(Model).where(Model.run_id == run_id, Model.storage_key == trained.storage_key)
+    model = session.scalar(query)
     if model is None:
         model = Model(
             project_id=project_id,

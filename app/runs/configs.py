@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 class RunKind(StrEnum):
     sft = "sft"
     reward_model = "reward_model"
+    cross_validation = "cross_validation"
     ppo = "ppo"
     dpo = "dpo"
     rloo = "rloo"
@@ -123,8 +124,8 @@ class SftConfig(TrainingConfig):
     )
 
 
-class RewardModelConfig(TrainingConfig):
-    """Reward model on rankings. The learning rate falls along a cosine (App. C.2). The paper has one, of 6B."""
+class RankingsConfig(TrainingConfig):
+    """What every run on rankings has. The learning rate falls along a cosine (App. C.2). The paper has one, of 6B."""
 
     learning_rate: float = setting(9e-6, "Peak learning rate.", paper="9e-6 (C.2)", gt=0, le=1)
     final_learning_rate: float = setting(
@@ -134,6 +135,32 @@ class RewardModelConfig(TrainingConfig):
         64, "Prompts in one step, each with all its pairs.", paper="64 prompts (C.2)", ge=1, le=65_536
     )
     epochs: int = setting(1, "Times through the rankings; more overfits fast.", paper="1 (C.2)", ge=1, le=100)
+    ties: Literal["drop", "soft"] = setting(
+        "drop",
+        "Completions of the same rank: drop their pairs, or (soft) teach that either is as good as the other.",
+        paper="does not say",
+    )
+
+
+class RewardModelConfig(RankingsConfig):
+    """Reward model on rankings: one epoch, all pairs of a prompt's ranking together (App. C.2)."""
+
+    members: int = setting(
+        1,
+        "Reward models trained from seeds that follow each other; PPO can be cautious where several disagree.",
+        paper="1",
+        ge=1,
+        le=5,
+    )
+
+
+class CrossValidationConfig(RankingsConfig):
+    """How well a reward model predicts labelers it never learned from (E.2): groups x seeds trainings, none kept."""
+
+    folds: int = setting(
+        5, "Groups of labelers; with fewer labelers, each is a group of their own.", paper="5 (E.2)", ge=2, le=20
+    )
+    seeds: int = setting(3, "Times each group is held out, each with its own seed.", paper="3 (E.2)", ge=1, le=20)
 
 
 class PpoConfig(TrainingConfig):

@@ -227,7 +227,7 @@ def suggested_parts(session: Session, project: Project, kind: RunKind) -> dict[s
 def _newest_of(session: Session, project: Project, kind: RunKind, kinds: tuple[Any, ...]) -> str:
     """SFT starts from the base again; the others from the newest of the most trained kind there is."""
     order = list(kinds) if kind == RunKind.sft else sorted(kinds, key=_TRAINED.__getitem__, reverse=True)
-    if kind in (RunKind.ppo, RunKind.reward_model, RunKind.dpo, RunKind.rloo):
+    if kind in (RunKind.ppo, RunKind.reward_model, RunKind.cross_validation, RunKind.dpo, RunKind.rloo):
         order = sorted(kinds, key=lambda k: (k != "sft", k != "reward", -_TRAINED[k]))
     for model_kind in order:
         models = registry.models_of(session, project, kinds=[model_kind], ready=True)

@@ -16,7 +16,10 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     )),
     ("Spread of rewards within a prompt", (("group_spread", "standard deviation"),)),
     ("Disagreement of the reward models", (("reward_spread", "standard deviation"),)),
-    ("Accuracy", (("accuracy", "training"), ("valid_accuracy", "validation"))),
+    ("Accuracy", (
+        ("accuracy", "training"), ("valid_accuracy", "validation"),
+        ("held_out_labelers_accuracy", "held-out labelers"), ("training_labelers_accuracy", "training labelers"),
+    )),
     ("Margin, nats × beta", (("margin", "training"), ("valid_margin", "validation"))),
     ("Change of log-probability, nats", (
         ("chosen_change", "chosen"), ("rejected_change", "rejected"), ("valid_chosen_change", "chosen, validation"),
@@ -102,6 +105,10 @@ _FIGURES: dict[RunKind, tuple[tuple[str, str, str], ...]] = {
     RunKind.reward_model: (
         ("Training loss", "loss", ""), ("Validation loss", "valid_loss", ""),
         ("Validation accuracy", "valid_accuracy", ""), ("Training accuracy", "accuracy", ""), ("Epoch", "epoch", ""),
+    ),
+    RunKind.cross_validation: (
+        ("Training", "training", ""), ("Held-out labelers", "held_out_labelers_accuracy", ""),
+        ("Training labelers", "training_labelers_accuracy", ""), ("Training loss", "loss", ""),
     ),
     RunKind.ppo: (
         ("Reward", "reward", ""), ("KL from the start", "kl", " nats"), ("Completion length", "length", " tokens"),

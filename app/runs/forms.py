@@ -17,8 +17,10 @@ from app.runs.schemas import PLANS
 FIRST: dict[RunKind, tuple[str, ...]] = {
     RunKind.sft: ("epochs", "learning_rate", "batch_size", "pretraining_mix", "max_prompt_tokens",
                   "max_completion_tokens", "lora_rank", "seed"),
-    RunKind.reward_model: ("epochs", "learning_rate", "batch_size", "max_prompt_tokens", "max_completion_tokens",
-                           "lora_rank", "seed"),
+    RunKind.reward_model: ("epochs", "learning_rate", "batch_size", "ties", "members", "max_prompt_tokens",
+                           "max_completion_tokens", "lora_rank", "seed"),
+    RunKind.cross_validation: ("folds", "seeds", "epochs", "learning_rate", "batch_size", "ties", "max_prompt_tokens",
+                               "max_completion_tokens", "lora_rank", "seed"),
     RunKind.ppo: ("episodes", "batch_size", "kl_coefficient", "ptx_coefficient", "learning_rate", "max_prompt_tokens",
                   "max_completion_tokens", "lora_rank", "seed"),
     RunKind.dpo: ("loss", "beta", "label_smoothing", "epochs", "learning_rate", "batch_size", "max_prompt_tokens",

@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from app.prompts.models import PlainText, Prompt, Split
 from app.runs.configs import PpoConfig, RunConfig, RunKind, SftConfig
 from app.runs.schemas import NEW, NEW_ROUND, PARTS, TEXTS, Part, SamplingPlan
 
+LEAST_LABELERS = 2
 LEAST_RANKINGS = 2  # one to learn from and one more, or there is nothing to generalise
 
 
@@ -138,6 +140,34 @@ def _refuse_few_rankings(snapshot: Snapshot) -> None:
         )
 
 
+def _refuse_few_labelers(snapshot: Snapshot) -> None:
+    """Cross-validation holds labelers out: the others must have something to teach, and unseen prompts to be judged."""
+    telling = [ranking for ranking in datasets.read_examples(snapshot) if len(set(ranking.ranks)) > 1]
+    labelers = {ranking.labeler for ranking in telling}
+    if len(labelers) < LEAST_LABELERS:
+        raise Invalid(
+            f"Cross-validation holds labelers out, so it needs rankings by at least {LEAST_LABELERS}; there "
+            f"{'is 1' if len(labelers) == 1 else 'are none'}.",
+            mend="Have others rank too; the paper had five groups of several labelers.",
+            fields={"comparisons": f"By {len(labelers)} labeler{'s' if len(labelers) != 1 else ''}."},
+        )
+    train = Counter(ranking.labeler for ranking in telling if ranking.split == "train")
+    left = train.total() - max(train.values(), default=0)
+    if left < LEAST_RANKINGS:
+        raise Invalid(
+            f"Without the labeler who ranked most there are {left or 'no'} training rankings that aren't all ties; "
+            f"each training needs at least {LEAST_RANKINGS}.",
+            mend="Have others rank more; some hundreds each make the figures worth reading.",
+            fields={"comparisons": f"{left} usable without one labeler."},
+        )
+    if not any(ranking.split == "valid" for ranking in telling):
+        raise Invalid(
+            "There are no rankings of validation prompts, on which the training labelers are predicted.",
+            mend="Rank completions of validation prompts too.",
+            fields={"comparisons": "None of validation prompts."},
+        )
+
+
 def _refuse_no_prompts(snapshot: Snapshot) -> None:
     if not _train_rows(snapshot):
         raise Invalid(
@@ -165,6 +195,7 @@ _REFUSALS = {
     (RunKind.sft, "texts"): _refuse_no_text,
     (RunKind.reward_model, "comparisons"): _refuse_few_rankings,
     (RunKind.dpo, "comparisons"): _refuse_few_rankings,
+    (RunKind.cross_validation, "comparisons"): _refuse_few_labelers,
     (RunKind.ppo, "prompts"): _refuse_no_prompts,
     (RunKind.rloo, "prompts"): _refuse_no_prompts,
     (RunKind.ppo, "texts"): _refuse_no_text,

@@ -8,9 +8,10 @@ from sqlalchemy.orm import Session
 from app.datasets.models import Snapshot
 from app.projects.models import Project
 from app.registry import service as registry
-from app.registry.models import Model
+from app.registry.models import Model, ModelKind, ModelState
 from app.runs import curves, history
 from app.runs.history import Input
+from app.runs.judged import Judged, judged
 from app.runs.models import Run
 
 
@@ -30,6 +31,7 @@ class Family:
     line: list[Generation]  # the model itself first, the base last
     children: list[Model]
     figures: list[tuple[str, str]]
+    judged: Judged | None
 
 
 def family(session: Session, project: Project, model_id: uuid.UUID) -> Family:
@@ -37,7 +39,8 @@ def family(session: Session, project: Project, model_id: uuid.UUID) -> Family:
     line = [_generation(session, each) for each in [model, *registry.ancestors(session, model)]]
     figures = [(key.replace("_", " "), curves.number(value)) for key, value in model.metrics.items()
                if isinstance(value, int | float)]  # fmt: skip
-    return Family(model, line, registry.descendants(session, model), figures)
+    of_reward = judged(model) if model.kind == ModelKind.reward and model.state == ModelState.ready else None
+    return Family(model, line, registry.descendants(session, model), figures, of_reward)
 
 
 def _generation(session: Session, model: Model) -> Generation:

@@ -17,6 +17,7 @@ from app.runs import creation, forms, offers
 from app.runs.configs import RunConfig, RunKind
 from app.runs.creation import default_name
 from app.runs.forms import FormField
+from app.runs.judged import short_warning
 from app.runs.presets import Preset
 from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, TEXTS, Part, RunPlan, kind_name
 
@@ -144,7 +145,8 @@ def _part_field(
 
 def describe_model(model: Model) -> str:
     size = f", {short(model.parameters)} parameters" if model.parameters else ""
-    return f"{model.name} ({model.kind}{size})"
+    doubt = f", {short_warning(model)}" if short_warning(model) else ""
+    return f"{model.name} ({model.kind}{size}{doubt})"
 
 
 def short(number: int) -> str:

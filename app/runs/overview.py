@@ -14,6 +14,7 @@ from app.projects.models import Project, Round
 from app.registry.models import Model, ModelKind
 from app.runs.configs import RunKind
 from app.runs.curves import number as figure
+from app.runs.judged import short_warning
 from app.runs.models import Run, RunState
 from app.runs.schemas import kind_name
 from app.runs.turn import Labels, Turn, read_turn
@@ -162,7 +163,8 @@ def _said(model: Model) -> str:
     for key, words in _TELLING:
         value = model.metrics.get(key)
         if isinstance(value, int | float):
-            return f"{words} {100 * value:.1f} %" if "accuracy" in key else f"{words} {figure(value)}"
+            said = f"{words} {100 * value:.1f} %" if "accuracy" in key else f"{words} {figure(value)}"
+            return ", ".join(filter(None, [said, short_warning(model)]))
     return ""
 
 

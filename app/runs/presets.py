@@ -21,7 +21,7 @@ REC = "Our recommendation (REC)"
 # What a config's own defaults, the paper's at 1.3B, become at its other sizes. Its one reward model has 6B.
 _AT: dict[str, dict[RunKind, dict[str, Any]]] = {
     "1.3B": {RunKind.sft: {}, RunKind.ppo: {}},
-    "6B": {RunKind.sft: {}, RunKind.reward_model: {}, RunKind.ppo: {}},
+    "6B": {RunKind.sft: {}, RunKind.reward_model: {}, RunKind.cross_validation: {}, RunKind.ppo: {}},
     "175B": {
         RunKind.sft: {"learning_rate": 5.03e-6, "batch_size": 8},  # C.1
         RunKind.ppo: {"learning_rate": 2.55e-6, "value_learning_rate": 5e-6},  # E.9, C.4
@@ -46,6 +46,7 @@ _SMALL_LENGTHS = {"max_prompt_tokens": 384, "max_completion_tokens": 192}
 _TINY: dict[RunKind, dict[str, Any]] = {
     RunKind.sft: {"epochs": 4, "learning_rate": 1e-3, "batch_size": 16, "micro_batch_size": 16, "dropout": 0.1},
     RunKind.reward_model: {"learning_rate": 5e-4, "batch_size": 8, "micro_batch_size": 8},
+    RunKind.cross_validation: {"learning_rate": 5e-4, "batch_size": 8, "micro_batch_size": 8},
     RunKind.ppo: {
         "episodes": 1200, "batch_size": 48, "minibatch_size": 16, "micro_batch_size": 16,
         "learning_rate": 1e-4, "value_learning_rate": 1e-3, "warmup_iterations": 5, "kl_coefficient": 0.05,
@@ -62,6 +63,7 @@ _TINY: dict[RunKind, dict[str, Any]] = {
 _SMALL: dict[RunKind, dict[str, Any]] = {
     RunKind.sft: {"epochs": 3, "learning_rate": 2e-5, "batch_size": 16, "micro_batch_size": 4, "dropout": 0.1},
     RunKind.reward_model: {"learning_rate": 1e-5, "batch_size": 16, "micro_batch_size": 2},
+    RunKind.cross_validation: {"learning_rate": 1e-5, "batch_size": 16, "micro_batch_size": 2},
     RunKind.ppo: {
         "episodes": 6400, "batch_size": 64, "minibatch_size": 32, "micro_batch_size": 8, "inner_epochs": 2,
         "learning_rate": 3e-6, "value_learning_rate": 9e-6, "warmup_iterations": 5, "kl_coefficient": 0.05,

@@ -7,10 +7,12 @@ from sqlalchemy.orm import Session
 
 from app.labeling.models import Batch
 from app.registry import service as registry
-from app.registry.models import Model
+from app.registry.models import Model, ModelKind
 from app.runs import alarms, creation, curves, forms, history
 from app.runs.configs import PpoConfig
+from app.runs.folds import Folds, read_folds
 from app.runs.history import Input
+from app.runs.judged import Judged, judged
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
 from app.runs.newer_configs import RlooConfig
 from app.runs.schemas import PLANS, kind_name
@@ -52,7 +54,9 @@ class RunPage:
     settings: list[Setting]
     by: str
     took: float | None
-    made: Model | None
+    made: list[Model]
+    judged: list[Judged]
+    folds: Folds | None
     batch: Batch | None
     queued_before: int
     is_over: bool
@@ -63,6 +67,7 @@ def read_page(session: Session, run: Run) -> RunPage:
     recent = history.newest_metrics(session, run, count=history.TIMED_STEPS)
     first = history.metric_rows(session, run, limit=1)
     values = [row.values for row in recent]
+    made = registry.models_of_run(session, run.id)
     left = history.seconds_left(run, recent)
     turn = creation.round_of(session, run)
     return RunPage(
@@ -83,7 +88,9 @@ def read_page(session: Session, run: Run) -> RunPage:
         settings=_settings(session, run),
         by=history.started_by(session, run),
         took=history.took(run),
-        made=registry.model_of_run(session, run.id),
+        made=made,
+        judged=[judged(model) for model in made if model.kind == ModelKind.reward],
+        folds=read_folds(run),
         batch=session.scalar(select(Batch).where(Batch.run_id == run.id)),
         queued_before=creation.queued_before(session, run) if run.state == RunState.queued else 0,
         is_over=run.state in FINAL,

@@ -85,6 +85,11 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
         Part("demonstrations", "Demonstrations", "Their mean reward becomes 0.", snapshot=SnapshotKind.demonstrations,
              is_required=False),
     ),
+    RunKind.cross_validation: (
+        Part("base", "Start from", "The SFT model that every training starts from.", models=_WRITERS),
+        Part("comparisons", "Rankings", "Of several labelers; frozen when the run is made.",
+             snapshot=SnapshotKind.comparisons),
+    ),
     RunKind.ppo: (
         Part("policy", "Policy starts from", "Also the reference that the KL is measured from.",
              models=(ModelKind.sft, ModelKind.policy, ModelKind.base), is_start_of_rl=True),
@@ -117,8 +122,10 @@ PARTS: dict[RunKind, tuple[Part, ...]] = {
     ),
 }  # fmt: skip
 
-SUBJECT = {RunKind.sft: "base", RunKind.reward_model: "base", RunKind.ppo: "policy", RunKind.dpo: "base",
-           RunKind.rloo: "policy", RunKind.sampling: "model"}  # fmt: skip
+SUBJECT = {
+    RunKind.sft: "base", RunKind.reward_model: "base", RunKind.cross_validation: "base", RunKind.ppo: "policy",
+    RunKind.dpo: "base", RunKind.rloo: "policy", RunKind.sampling: "model",
+}  # fmt: skip
 """The part whose model the run is about: its size decides the defaults, and it is the parent of what is made."""
 
 
@@ -146,4 +153,5 @@ def kind_name(kind: RunKind, config: RunConfig | None = None) -> str:
         return "IPO" if isinstance(config, DpoConfig) and config.loss == "ipo" else "DPO"
     if kind == RunKind.rloo:
         return "RLOO"
-    return {RunKind.sft: "SFT", RunKind.reward_model: "Reward model", RunKind.sampling: "Completions"}[kind]
+    return {RunKind.sft: "SFT", RunKind.reward_model: "Reward model", RunKind.cross_validation: "Cross-validation",
+            RunKind.sampling: "Completions"}[kind]  # fmt: skip

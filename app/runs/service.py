@@ -95,9 +95,11 @@ def beat(session: Session, run_id: uuid.UUID, *, claim: str) -> bool:
     )
 
 
-def finite(values: Mapping[str, float]) -> dict[str, float | None]:
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """Figures as JSON can carry them: what is not a number is null."""
-    return {key: value if math.isfinite(value) else None for key, value in values.items()}
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
+    }
 
 
 def storable(text: str) -> str:
@@ -150,12 +152,18 @@ def set_note(session: Session, run_id: uuid.UUID, *, claim: str, note: str) -> N
 
 
 def finish(
-    session: Session, run_id: uuid.UUID, *, claim: str, result: Mapping[str, Any], model: TrainedModel | None = None
+    session: Session,
+    run_id: uuid.UUID,
+    *,
+    claim: str,
+    result: Mapping[str, Any],
+    model: TrainedModel | None = None,
+    others: Sequence[TrainedModel] = (),
 ) -> Run:
-    """The run succeeded: its model, if it made one, is registered in the same transaction."""
+    """The run succeeded: what it made, a model and others beside it, is registered in the same transaction."""
     run = _held(session, run_id, claim)
-    if model is not None:
-        registry.register_trained(session, run.project_id, name=run.name, run_id=run.id, trained=model)
+    for trained in (model, *others) if model else ():
+        registry.register_trained(session, run.project_id, name=run.name, run_id=run.id, trained=trained)
     run.result = dict(result)
     run.step = run.total_steps or run.step
     _end(session, run, RunState.succeeded, "Finished.")

@@ -427,6 +427,7 @@ def upgrade() -> None:
             sa.Enum(
                 "sft",
                 "reward_model",
+                "cross_validation",
                 "ppo",
                 "dpo",
                 "rloo",
@@ -586,7 +587,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_model_run_id_run")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model")),
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_model_project_id_name")),
-        sa.UniqueConstraint("run_id", name=op.f("uq_model_run_id")),
+        sa.UniqueConstraint("run_id", "storage_key", name=op.f("uq_model_run_id_storage_key")),
     )
     with op.batch_alter_table("model", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_model_project_id_kind"), ["project_id", "kind"], unique=False)

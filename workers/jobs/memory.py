@@ -18,13 +18,14 @@ _BYTES = {
     RunKind.sampling: FROZEN,
     RunKind.sft: TRAINED,
     RunKind.reward_model: TRAINED,
+    RunKind.cross_validation: TRAINED,
     RunKind.ppo: 2 * TRAINED + 3 * FROZEN,
     RunKind.rloo: TRAINED + 2 * FROZEN,  # with the reference and the reward model
     RunKind.dpo: TRAINED,  # the reference is a number a completion, taken before the first step
 }
 _BYTES_LORA = {
-    **_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.ppo: 2 * FROZEN, RunKind.dpo: FROZEN,
-    RunKind.rloo: 2 * FROZEN,
+    **_BYTES, RunKind.sft: FROZEN, RunKind.reward_model: FROZEN, RunKind.cross_validation: FROZEN,
+    RunKind.ppo: 2 * FROZEN, RunKind.dpo: FROZEN, RunKind.rloo: 2 * FROZEN,
 }  # fmt: skip
 
 

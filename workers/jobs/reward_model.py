@@ -1,19 +1,21 @@
-"""A reward-model run: rankings and an SFT model in, a reward model out."""
+"""A reward-model run: rankings and an SFT model in, a reward model or several out."""
 
 from app.registry.models import ModelKind
 from workers.jobs.claimed import Claimed
-from workers.jobs.storing import store_model
+from workers.jobs.storing import store_models
 from workers.training.loop import Outcome
 
 
 def work(claimed: Claimed) -> Outcome:
     claimed.note("Loading the model")
-    from workers.training.reward_model import train
+    from workers.training.reward_model import member_folders, train
 
     outcome = train(
         claimed.config, list(claimed.examples("comparisons")), claimed, base=claimed.model_folder("base"),
         out=claimed.out, checkpoints=claimed.checkpoints, demonstrations=list(claimed.examples("demonstrations")),
     )  # fmt: skip
     if outcome.finished:
-        store_model(claimed, ModelKind.reward, outcome.metrics)
+        figures = outcome.report.get("members") or [outcome.metrics | outcome.report]
+        made = zip(member_folders(claimed.config, claimed.out), figures, strict=True)
+        store_models(claimed, ModelKind.reward, list(made), result=outcome.metrics)
     return outcome

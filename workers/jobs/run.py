@@ -13,7 +13,7 @@ from app.runs import service
 from app.runs.configs import RunKind
 from app.runs.models import Run
 from app.runs.service import ClaimLost
-from workers.jobs import dpo, memory, ppo, reward_model, rloo, sampling, sft
+from workers.jobs import cross_validation, dpo, memory, ppo, reward_model, rloo, sampling, sft
 from workers.jobs.claimed import Claimed, open_claimed
 from workers.jobs.patience import patiently
 from workers.jobs.pulse import Pulse
@@ -25,6 +25,7 @@ Job = Callable[[Claimed], Outcome]
 JOBS: dict[RunKind, Job] = {
     RunKind.sft: sft.work,
     RunKind.reward_model: reward_model.work,
+    RunKind.cross_validation: cross_validation.work,
     RunKind.ppo: ppo.work,
     RunKind.dpo: dpo.work,
     RunKind.rloo: rloo.work,

@@ -1,8 +1,9 @@
 """What a run made, into the artefact store and the registry."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
@@ -17,17 +18,31 @@ logger = logging.getLogger(__name__)
 
 
 def store_model(claimed: Claimed, kind: ModelKind, metrics: Mapping[str, float]) -> None:
-    """Put the folder in the store, then say so in one transaction. Killed between the two, it is done again."""
+    """Store the one model that the run made."""
+    store_models(claimed, kind, [(claimed.out, metrics)], result=metrics)
+
+
+def store_models(
+    claimed: Claimed, kind: ModelKind, made: Sequence[tuple[Path, Mapping[str, Any]]], *, result: Mapping[str, float]
+) -> None:
+    """Put each folder in the store, then say so in one transaction. Killed between the two, it is done again."""
     run = claimed.run
-    key = f"models/{run.id}"
-    get_artefacts().put_folder(key, claimed.out)
-    figures = service.finite(metrics)
-    trained = TrainedModel(
-        kind=kind, parent_id=claimed.subject.id, storage_key=key, parameters=count_parameters(claimed.out),
-        context=claimed.subject.context, metrics=figures,
+    first, *others = (
+        _stored(claimed, kind, f"models/{run.id}" + (f"-{number}" if len(made) > 1 else ""), folder, figures)
+        for number, (folder, figures) in enumerate(made, 1)
+    )
+    figures = service.finite(result)
+    patiently(lambda session: service.finish(session, run.id, claim=claimed.claim, result=figures, model=first,
+                                             others=others))  # fmt: skip
+    logger.info("run %s made %d models", run.id, len(made))
+
+
+def _stored(claimed: Claimed, kind: ModelKind, key: str, folder: Path, figures: Mapping[str, Any]) -> TrainedModel:
+    get_artefacts().put_folder(key, folder)
+    return TrainedModel(
+        kind=kind, parent_id=claimed.subject.id, storage_key=key, parameters=count_parameters(folder),
+        context=claimed.subject.context, metrics=service.finite(figures),
     )  # fmt: skip
-    patiently(lambda session: service.finish(session, run.id, claim=claimed.claim, result=figures, model=trained))
-    logger.info("run %s made %s", run.id, key)
 
 
 def count_parameters(folder: Path) -> int:

@@ -3,8 +3,9 @@
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,7 @@ class Outcome:
     finished: bool
     step: int
     metrics: dict[str, float]
+    report: dict[str, Any] = field(default_factory=dict)  # what is no single figure, as JSON: a curve, a table
 
 
 OnStep = Callable[[Step], Signal]

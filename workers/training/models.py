@@ -72,6 +72,11 @@ def context_of(config: PreTrainedConfig) -> int:
     raise CannotTrain("The model's config.json does not say how long its context is (max_position_embeddings).")
 
 
+def read_context(path: Path) -> int:
+    """How many tokens the folder's model can read; refuses what is no causal language model."""
+    return context_of(_require_causal_lm(path))
+
+
 def check_causal_lm(path: Path) -> Facts:
     """Loads the folder once as a policy; refuses with the reason what cannot be one."""
     config = _require_causal_lm(path)

@@ -1,4 +1,4 @@
-"""Rankings as the reward model and DPO read them: one element a prompt, with its completions and untied pairs."""
+"""Rankings as the reward model and DPO read them: a prompt is one element, with its completions and its pairs."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from app.datasets.examples import Ranking
 from app.runs.configs import TrainingConfig
-from workers.rlhf.losses import untied_pairs
+from workers.rlhf.losses import tied_pairs, untied_pairs
 from workers.training.batching import encode_completion, encode_prompt
 from workers.training.limits import fits, refuse_if_most_left_out, require_room
 from workers.training.loop import CannotTrain
@@ -16,7 +16,7 @@ from workers.training.loop import CannotTrain
 
 @dataclass(slots=True)
 class Element:
-    """A prompt, the distinct completions that were ranked for it, and (winner, loser) pairs of indices into them.
+    """A prompt, the distinct completions that were ranked for it, and pairs of indices into them.
 
     Several labelers may have ranked the same prompt: their pairs stand together here, so that they are never in two
     batches, and a completion that two of them ranked is encoded once.
@@ -24,22 +24,31 @@ class Element:
 
     prompt: list[int]
     completions: list[list[int]] = field(default_factory=list)
-    pairs: list[tuple[int, int]] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)  # (winner, loser)
+    ties: list[tuple[int, int]] = field(default_factory=list)  # only where ties count
     rankings: int = 0
 
     def __len__(self) -> int:
         """Tokens that are encoded for it."""
         return len(self.prompt) + sum(len(completion) for completion in self.completions)
 
-    def add(self, completions: Sequence[list[int]], ranks: Sequence[int]) -> None:
-        """Takes in one ranking; one that is all ties adds no pair."""
+    @property
+    def counted(self) -> int:
+        """Pairs in its loss."""
+        return len(self.pairs) + len(self.ties)
+
+    def add(self, completions: Sequence[list[int]], ranks: Sequence[int], *, with_ties: bool = False) -> bool:
+        """Takes in one ranking; whether it has a pair that counts."""
         for completion in completions:
             if completion not in self.completions:
                 self.completions.append(completion)
         places = [self.completions.index(completion) for completion in completions]
-        pairs = [(places[i], places[j]) for i, j in untied_pairs(list(ranks)) if places[i] != places[j]]
-        self.pairs += pairs
-        self.rankings += bool(pairs)
+        before = self.counted
+        self.pairs += [(places[i], places[j]) for i, j in untied_pairs(list(ranks)) if places[i] != places[j]]
+        if with_ties:
+            self.ties += [(places[i], places[j]) for i, j in tied_pairs(list(ranks)) if places[i] != places[j]]
+        self.rankings += self.counted > before
+        return self.counted > before
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,37 +61,72 @@ class Elements:
     completions_left_out: int
 
 
+@dataclass(slots=True)
+class Encoded:
+    """Rankings as elements, those of a prompt in one; what was too long, and how long everything was."""
+
+    elements: list[Element]
+    lengths: list[tuple[int, int]]
+    all_tied: int = 0
+    left_out: int = 0
+
+
+def encode(
+    config: TrainingConfig,
+    rankings: Sequence[Ranking],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    with_ties: bool = False,
+    known: dict[str, list[int]] | None = None,
+) -> Encoded:
+    """The rankings' elements that have a pair that counts. `known` keeps completions that were encoded before."""
+    known = {} if known is None else known
+    by_prompt: dict[str, Element] = {}
+    found = Encoded([], [])
+    for ranking in rankings:
+        prompt = encode_prompt(tokenizer, ranking.messages)
+        ids: list[list[int]] = []
+        ranks: list[int] = []
+        for text, rank in zip(ranking.completions, ranking.ranks, strict=True):
+            completion = known.get(text) or known.setdefault(text, encode_completion(tokenizer, text))
+            found.lengths.append((len(prompt), len(completion)))
+            if fits(config, prompt, completion):
+                ids.append(completion)
+                ranks.append(rank)
+            else:
+                found.left_out += 1
+        found.all_tied += len(ids) > 1 and not untied_pairs(ranks)
+        by_prompt.setdefault(ranking.prompt_id, Element(prompt)).add(ids, ranks, with_ties=with_ties)
+    found.elements = [element for element in by_prompt.values() if element.counted]
+    return found
+
+
 def prepare(
-    config: TrainingConfig, rankings: Sequence[Ranking], tokenizer: PreTrainedTokenizerBase, *, context: int
+    config: TrainingConfig,
+    rankings: Sequence[Ranking],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    context: int,
+    with_ties: bool = False,
+    known: dict[str, list[int]] | None = None,
 ) -> Elements:
-    """Encodes the rankings, a prompt's together; drops ties; refuses what cannot train."""
+    """Encodes training and validation rankings, with their ties if they count; refuses what cannot train."""
     used = [r for r in rankings if r.split in ("train", "valid")]
     _refuse_straddling(used)
     _refuse_too_few([r for r in used if r.split == "train"])
     require_room(config, context)
-    elements: dict[str, dict[str, Element]] = {"train": {}, "valid": {}}
-    lengths: list[tuple[int, int]] = []
-    left_out = all_tied = 0
-    for ranking in used:
-        prompt = encode_prompt(tokenizer, ranking.messages)
-        encoded = [
-            (encode_completion(tokenizer, c), r) for c, r in zip(ranking.completions, ranking.ranks, strict=True)
-        ]
-        lengths += [(len(prompt), len(completion)) for completion, _ in encoded]
-        fitting = [(completion, rank) for completion, rank in encoded if fits(config, prompt, completion)]
-        left_out += len(encoded) - len(fitting)
-        element = elements[ranking.split].setdefault(ranking.prompt_id, Element(prompt))
-        before = element.rankings
-        element.add([completion for completion, _ in fitting], [rank for _, rank in fitting])
-        all_tied += len(fitting) > 1 and element.rankings == before
-    refuse_if_most_left_out(config, lengths, left_out, what="ranked completions", context=context)
-    usable = {split: [e for e in by_prompt.values() if e.pairs] for split, by_prompt in elements.items()}
-    if sum(element.rankings for element in usable["train"]) < 2:
+    train, valid = (
+        encode(config, [r for r in used if r.split == split], tokenizer, with_ties=with_ties, known=known)
+        for split in ("train", "valid")
+    )
+    left_out = train.left_out + valid.left_out
+    refuse_if_most_left_out(config, train.lengths + valid.lengths, left_out, what="ranked completions", context=context)
+    if sum(element.rankings for element in train.elements) < 2:
         raise CannotTrain(
             "Fewer than 2 rankings of the train split are left once completions over max_prompt_tokens or "
             "max_completion_tokens are taken out. Raise the limits, or rank shorter completions."
         )
-    return Elements(usable["train"], usable["valid"], all_tied, left_out)
+    return Elements(train.elements, valid.elements, train.all_tied + valid.all_tied, left_out)
 
 
 def _refuse_too_few(rankings: Sequence[Ranking]) -> None:

@@ -1,13 +1,17 @@
 """The reward model, trained on rankings (sections 3.5 and C.2).
 
-One prompt with all its ranked completions is one element of the batch, and every untied pair of them counts, so that
-each completion is encoded once. The prompt is encoded once too, its keys and values shared by its completions. One
-epoch, cosine to 10 % of the peak, dropout off. Afterwards a bias sets the mean score of the demonstrations to 0.
-Simplified: one process, one seed; the last step is kept, as the paper's single epoch leaves nothing to choose from.
+One prompt with all its ranked completions is one element of the batch, and every pair of them that counts is in its
+loss, so that each completion is encoded once. The prompt is encoded once too, its keys and values shared by its
+completions. One epoch, cosine to 10 % of the peak, dropout off. Ties are dropped or (soft) pull two scores together.
+Afterwards a bias sets the mean score of the demonstrations to 0.
+Simplified: one process; the last step is kept, as the paper's single epoch leaves nothing to choose from.
 """
 
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,9 +19,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from app.datasets.examples import Demonstration, Ranking
-from app.runs.configs import RewardModelConfig
-from workers.rlhf.losses import pair_weights, ranking_loss
-from workers.training.accuracy import clustered_accuracy
+from app.runs.configs import RankingsConfig, RewardModelConfig
+from workers.rlhf.losses import TIE, pair_weights, ranking_loss
 from workers.training.adapters import add_lora, merge_lora
 from workers.training.batching import bucketed_batches, encode_completion, encode_prompt, micro_batches
 from workers.training.cards import model_card
@@ -27,15 +30,26 @@ from workers.training.loop import OnStep, Outcome, Signal, Step, adamw, cosine, 
 from workers.training.models import (
     RewardModel,
     autocast,
-    context_of,
     load_tokenizer,
     new_reward_model,
+    read_context,
     save_reward_model,
 )
+from workers.training.preferences import EVALUATION_BATCH, figures, judge, report
 from workers.training.rankings import Element, Elements, prepare
 from workers.training.recomputing import recomputing
+from workers.training.series import Part, train_in_turn
 
-EVALUATION_BATCH = 16
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run learns from, its members alike."""
+
+    base: Path
+    tokenizer: PreTrainedTokenizerBase
+    elements: Elements
+    demonstrations: Sequence[Demonstration]
+    belongs_to: str
 
 
 def train(
@@ -48,133 +62,193 @@ def train(
     checkpoints: Path,
     demonstrations: Sequence[Demonstration] = (),
 ) -> Outcome:
-    """Trains a scalar head and the body of the policy in `base`, and writes them to `out`; resumes by itself."""
-    # 1. What cannot work is said before anything is done. The head is drawn from the seed.
-    start(config)
-    tokenizer = load_tokenizer(base)
-    model = new_reward_model(base, pad_token_id=tokenizer.pad_token_id)
-    elements = prepare(config, rankings, tokenizer, context=context_of(model.body.config))
+    """Trains a scalar head and the body of the policy in `base`, and writes them to `out`; resumes by itself.
 
-    # 2. What trains. The model stays in evaluation mode: dropout would score the same completion differently.
+    Several members are trained in turn from seeds that follow each other, each into a folder of its own in `out`.
+    """
+    # What cannot work is said before anything is done.
+    tokenizer = load_tokenizer(base)
+    elements = prepare(config, rankings, tokenizer, context=read_context(base), with_ties=config.ties == "soft")
+    belongs_to = fingerprint(config, [*rankings, *demonstrations])
+    material = Material(base, tokenizer, elements, demonstrations, belongs_to)
+    if config.members == 1:
+        return train_member(on_step, checkpoints, config=config, material=material, out=out)
+    parts = [
+        Part(name, steps_of(config, elements.train), partial(train_member, config=own, material=material, out=folder))
+        for name, own, folder in zip(member_names(config), _member_configs(config), member_folders(config, out),
+                                     strict=True)
+    ]  # fmt: skip
+    return _together(train_in_turn(parts, on_step, folder=checkpoints, belongs_to=belongs_to))
+
+
+def member_names(config: RewardModelConfig) -> list[str]:
+    return [f"member-{number}" for number in range(1, config.members + 1)]
+
+
+def member_folders(config: RewardModelConfig, out: Path) -> list[Path]:
+    """Where a run's members are written, each an ordinary model folder."""
+    return [out] if config.members == 1 else [out / name for name in member_names(config)]
+
+
+def _member_configs(config: RewardModelConfig) -> list[RewardModelConfig]:
+    return [config.model_copy(update={"seed": config.seed + number}) for number in range(config.members)]
+
+
+def _together(outcomes: Sequence[Outcome]) -> Outcome:
+    """The run's outcome: the members' mean figures, and all that is said of each."""
+    last = outcomes[-1]
+    if not last.finished:
+        return last
+    metrics = {key: statistics.fmean(outcome.metrics[key] for outcome in outcomes) for key in last.metrics}
+    members = [outcome.metrics | outcome.report for outcome in outcomes]
+    step = sum(outcome.step for outcome in outcomes)
+    return Outcome(True, step, metrics | {"members": float(len(members))}, {"members": members})
+
+
+def train_member(
+    on_step: OnStep, checkpoints: Path, *, config: RewardModelConfig, material: Material, out: Path
+) -> Outcome:
+    """One reward model from its seed, which draws the head and the order of the prompts, to its folder."""
+    # 1. The model, in evaluation mode throughout: dropout would score the same completion differently.
+    start(config)
+    model = new_reward_model(material.base, pad_token_id=material.tokenizer.pad_token_id)
     if config.lora_rank:
         add_lora(model, config.lora_rank)
-    optimizer = adamw(model.parameters(), config, learning_rate=config.learning_rate)
-    steps_per_epoch = -(-len(elements.train) // config.batch_size)
-    total = config.epochs * steps_per_epoch
 
-    # 3. Where the run was, if it was on its way before.
-    belongs_to = fingerprint(config, [*rankings, *demonstrations])
+    # 2. Its training, from where the run was if it was on its way before.
+    elements = material.elements
+    outcome = fit(config, model, elements.train, on_step, checkpoints=checkpoints, belongs_to=material.belongs_to)
+    if not outcome.finished:
+        return outcome
+
+    # 3. Bias, held-out rankings, folder.
+    if config.merge_lora:
+        merge_lora(model)
+    model.bias = bias_to_demonstrations(config, model, material)
+    judged = judge(model, elements.valid)
+    metrics = figures(judged) | _counts(elements) | {"bias": model.bias}
+    said, data = _card_text(material.demonstrations), _counts(elements)
+    card = model_card("Reward model", said, base=material.base, config=config, data=data, metrics=metrics)
+    save_reward_model(model, material.tokenizer, out, card=card)
+    return Outcome(finished=True, step=outcome.step, metrics=metrics, report=report(judged))
+
+
+def steps_of(config: RankingsConfig, elements: Sequence[Element]) -> int:
+    return config.epochs * -(-len(elements) // config.batch_size)
+
+
+def fit(
+    config: RankingsConfig, model: RewardModel, elements: Sequence[Element], on_step: OnStep, *, checkpoints: Path,
+    belongs_to: str,
+) -> Outcome:  # fmt: skip
+    """Every optimizer step over the elements, from the newest checkpoint if there is one."""
+    optimizer = adamw(model.parameters(), config, learning_rate=config.learning_rate)
     checkpoint = load_newest(checkpoints, modules={"model": model}, optimizers={"adamw": optimizer})
     if checkpoint:
         refuse_foreign(checkpoint, belongs_to)
-    extra = {"belongs_to": belongs_to}
-
-    # 4. One optimizer step after the other.
-    for number in range(checkpoint.step + 1 if checkpoint else 1, total + 1):
-        began = time.perf_counter()
-        epoch, place = divmod(number - 1, steps_per_epoch)
-        lengths = [len(element) for element in elements.train]
-        order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
-        batch = [elements.train[i] for i in order[place]]
-        with recomputing(model, wanted=config.activation_checkpointing):
-            loss, right = accumulate(model, batch, config=config)
-        learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
-        grad_norm = take_step(
-            optimizer, learning_rate=learning_rate, max_grad_norm=config.max_grad_norm, loss=loss, step=number
-        )
-        pairs = sum(len(element.pairs) for element in batch)
-        metrics = {"loss": loss, "accuracy": right / pairs, "pairs": float(pairs), "prompts": float(len(batch))}
-        metrics |= {"learning_rate": learning_rate, "grad_norm": grad_norm, "epoch": number / steps_per_epoch}
-        metrics["prompts_per_second"] = len(batch) / (time.perf_counter() - began)
-
-        # 5. Checkpoint when one is due, tell the caller, stop if told to.
+    total = steps_of(config, elements)
+    for number, batch in _batches(config, elements, after=checkpoint.step if checkpoint else 0):
+        metrics = _take_one(config, model, optimizer, batch, number=number, total=total)
         due = number % config.checkpoint_every == 0 or number == total
         if due:
-            _save(checkpoints, number, model, optimizer, extra)
+            _save(checkpoints, number, model, optimizer, belongs_to)
         signal = on_step(Step(number, total, metrics, checkpointed=due))
         if signal is Signal.STOP and number < total:
             if not due:
-                _save(checkpoints, number, model, optimizer, extra)
+                _save(checkpoints, number, model, optimizer, belongs_to)
             return Outcome(finished=False, step=number, metrics=metrics)
+    return Outcome(finished=True, step=total, metrics={})
 
-    # 6. Bias, held-out accuracy, folder.
-    if config.merge_lora:
-        merge_lora(model)
-    model.bias = bias_to_demonstrations(config, model, tokenizer, demonstrations, elements)
-    metrics = held_out(model, elements) | _counts(elements) | {"bias": model.bias}
-    card = model_card(
-        "Reward model", _card_text(demonstrations), base=base, config=config, data=_counts(elements), metrics=metrics
+
+def _batches(config: RankingsConfig, elements: Sequence[Element], *, after: int) -> Iterator[tuple[int, list[Element]]]:
+    """The steps that follow step `after`, each with its elements, in an order of its own every epoch."""
+    lengths = [len(element) for element in elements]
+    number = 0
+    for epoch in range(config.epochs):
+        order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
+        for places in order:
+            number += 1
+            if number > after:
+                yield number, [elements[i] for i in places]
+
+
+def _take_one(
+    config: RankingsConfig, model: RewardModel, optimizer: torch.optim.Optimizer, batch: Sequence[Element], *,
+    number: int, total: int,
+) -> dict[str, float]:  # fmt: skip
+    """One optimizer step, and what is reported of it."""
+    began = time.perf_counter()
+    with recomputing(model, wanted=config.activation_checkpointing):
+        loss, right = accumulate(model, batch, config=config)
+    learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
+    grad_norm = take_step(
+        optimizer, learning_rate=learning_rate, max_grad_norm=config.max_grad_norm, loss=loss, step=number
     )
-    save_reward_model(model, tokenizer, out, card=card)
-    return Outcome(finished=True, step=total, metrics=metrics)
+    untied, tied = (sum(map(len, kind)) for kind in ([e.pairs for e in batch], [e.ties for e in batch]))
+    metrics = {"loss": loss, "pairs": float(untied), "prompts": float(len(batch)), "learning_rate": learning_rate}
+    metrics |= {"grad_norm": grad_norm, "epoch": number * config.epochs / total}
+    metrics |= {"accuracy": right / untied} if untied else {}
+    metrics |= {"ties": float(tied)} if tied else {}
+    return metrics | {"prompts_per_second": len(batch) / (time.perf_counter() - began)}
 
 
-def accumulate(model: RewardModel, elements: Sequence[Element], *, config: RewardModelConfig) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Every pair of a batch that counts: two places among its scores, the odds of the first, and whose pair it is."""
+
+    winners: Tensor  # (P,)
+    losers: Tensor  # (P,)
+    targets: Tensor  # (P,) 1, or 1/2 for a tie
+    prompts: Tensor  # (P,)
+
+
+def accumulate(model: RewardModel, elements: Sequence[Element], *, config: RankingsConfig) -> tuple[float, float]:
     """Adds the gradient of the mean over prompts of the mean over their pairs, a micro-batch of prompts at a time.
 
-    Returns that loss, and how many pairs were scored in the labeler's order (equal scores count one half).
+    Returns that loss, and how many untied pairs were scored in the labeler's order (equal scores count one half).
     """
     loss = right = 0.0
     for piece in micro_batches(range(len(elements)), config.micro_batch_size):
         few = [elements[i] for i in piece]
         with autocast(config.precision):
-            scores, winners, losers, prompts = score(model, few)
-        summed = ranking_loss(scores, winners, losers, pair_weights(prompts, len(few))) / len(elements)
+            scores, pairs = score(model, few)
+        weights = pair_weights(pairs.prompts, len(few))
+        summed = ranking_loss(scores, pairs.winners, pairs.losers, weights, pairs.targets) / len(elements)
         summed.backward()
         loss += float(summed.detach())
-        right += float(_right(scores.detach(), winners, losers).sum())
+        right += float(_right(scores.detach(), pairs))
     return loss, right
 
 
-def score(model: RewardModel, elements: Sequence[Element]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores (N,) of all completions; winner, loser and prompt (P,) of each pair, the first two indices into them."""
+def score(model: RewardModel, elements: Sequence[Element]) -> tuple[Tensor, Pairs]:
+    """Scores (N,) of all completions, and the pairs of them that count."""
     scores = model.score_completions([e.prompt for e in elements], [e.completions for e in elements])
-    winners, losers, prompts, first = [], [], [], 0
+    rows: list[tuple[int, int, float, int]] = []
+    first = 0
     for number, element in enumerate(elements):
-        winners += [first + winner for winner, _ in element.pairs]
-        losers += [first + loser for _, loser in element.pairs]
-        prompts += [number] * len(element.pairs)
+        rows += [(first + winner, first + loser, 1.0, number) for winner, loser in element.pairs]
+        rows += [(first + one, first + other, TIE, number) for one, other in element.ties]
         first += len(element.completions)
-    return scores, *(torch.tensor(column, device=scores.device) for column in (winners, losers, prompts))
+    columns = (torch.tensor(column, device=scores.device) for column in zip(*rows, strict=True))
+    return scores, Pairs(*columns)
 
 
-def _right(scores: Tensor, winners: Tensor, losers: Tensor) -> Tensor:
-    margins = scores[winners] - scores[losers]
-    return (margins > 0).float() + 0.5 * (margins == 0).float()
-
-
-@torch.no_grad()
-def held_out(model: RewardModel, elements: Elements) -> dict[str, float]:
-    """Accuracy on validation rankings with its 95 % interval, clustered by prompt; only counts where there are none."""
-    by_length = sorted(elements.valid, key=len)
-    counts = {"valid_rankings": float(sum(element.rankings for element in by_length))}
-    correct: list[float] = []
-    for piece in micro_batches(range(len(by_length)), EVALUATION_BATCH):
-        few = [by_length[i] for i in piece]
-        scores, winners, losers, prompts = score(model, few)
-        right = _right(scores, winners, losers).double()
-        correct += right.new_zeros(len(few)).index_add(0, prompts, right).tolist()
-    if not correct:
-        return counts
-    seen = clustered_accuracy(correct, [len(element.pairs) for element in by_length])
-    interval = {"valid_accuracy_low": seen.low, "valid_accuracy_high": seen.high}
-    return {"valid_accuracy": seen.value, **interval, "valid_pairs": float(seen.pairs), **counts}
+def _right(scores: Tensor, pairs: Pairs) -> Tensor:
+    """How many untied pairs are scored in the labeler's order; equal scores count one half."""
+    margins = (scores[pairs.winners] - scores[pairs.losers])[pairs.targets > TIE]
+    return (margins > 0).sum() + 0.5 * (margins == 0).sum()
 
 
 @torch.no_grad()
-def bias_to_demonstrations(
-    config: RewardModelConfig,
-    model: RewardModel,
-    tokenizer: PreTrainedTokenizerBase,
-    demonstrations: Sequence[Demonstration],
-    elements: Elements,
-) -> float:
+def bias_to_demonstrations(config: RankingsConfig, model: RewardModel, material: Material) -> float:
     """The bias that makes the demonstrations' mean score 0 (C.2); without any, that of the ranked completions."""
+    tokenizer = material.tokenizer
     encoded = [
-        (encode_prompt(tokenizer, d.messages), encode_completion(tokenizer, d.completion)) for d in demonstrations
+        (encode_prompt(tokenizer, d.messages), encode_completion(tokenizer, d.completion))
+        for d in material.demonstrations
     ]
     scored = [(prompt, [completion]) for prompt, completion in encoded if fits(config, prompt, completion)]
-    scored = scored or [(element.prompt, element.completions) for element in elements.train]
+    scored = scored or [(element.prompt, element.completions) for element in material.elements.train]
     scored.sort(key=lambda pair: len(pair[0]) + len(pair[1][0]))
     scores: list[float] = []
     for piece in micro_batches(range(len(scored)), EVALUATION_BATCH):
@@ -183,20 +257,22 @@ def bias_to_demonstrations(
     return model.bias - sum(scores) / len(scores)
 
 
-def _save(
-    checkpoints: Path, step: int, model: RewardModel, optimizer: torch.optim.Optimizer, extra: dict[str, str]
-) -> None:
+def _save(checkpoints: Path, step: int, model: RewardModel, optimizer: torch.optim.Optimizer, belongs_to: str) -> None:
+    extra = {"belongs_to": belongs_to}
     save_checkpoint(checkpoints, step, modules={"model": model}, optimizers={"adamw": optimizer}, extra=extra)
 
 
 def _counts(elements: Elements) -> dict[str, float]:
-    return {
-        "prompts": float(len(elements.train)),
-        "rankings": float(sum(element.rankings for element in elements.train)),
-        "pairs": float(sum(len(element.pairs) for element in elements.train)),
+    train = elements.train
+    counts = {
+        "prompts": float(len(train)),
+        "rankings": float(sum(element.rankings for element in train)),
+        "pairs": float(sum(len(element.pairs) for element in train)),
         "rankings_all_tied": float(elements.all_tied),
         "completions_left_out": float(elements.completions_left_out),
     }
+    ties = sum(len(element.ties) for element in train)
+    return counts | ({"ties": float(ties)} if ties else {})
 
 
 def _card_text(demonstrations: Sequence[Demonstration]) -> str:

@@ -22,6 +22,8 @@ from workers.rlhf.masking import shared_prefix_mask
 # tests compare each with the plain computation. Any other is scored plainly, the prompt once for every completion.
 SHARES_PREFIX = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox", "smollm3"})
 _NAME = "shared_prefix"
+# What of a layer works on single tokens and is not asked for keys or values, as the architectures above name it.
+_OF_THE_READ = frozenset({"mlp", "self_attn.q_proj", "self_attn.o_proj", "attn.c_proj", "attention.dense"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _scattered(rows: Tensor, places: Tensor, length: int) -> Tensor:
 
 @contextmanager
 def _only_last(body: PreTrainedModel, layout: Layout) -> Iterator[None]:
-    """Inside the block the last layer's MLP computes only the tokens that are read."""
+    """Inside the block the last layer computes only the tokens that are read, but for their keys and values."""
     layer = (body.h if hasattr(body, "h") else body.layers)[-1]
     if layer.training and getattr(layer, "gradient_checkpointing", False):  # computed again when the block is over
         yield
@@ -165,7 +167,9 @@ def _only_last(body: PreTrainedModel, layout: Layout) -> Iterator[None]:
     def put_back(_: nn.Module, __: tuple[Tensor], made: Tensor) -> Tensor:
         return _scattered(made, layout.last, layout.positions.shape[1])
 
-    hooks = [layer.mlp.register_forward_pre_hook(pick), layer.mlp.register_forward_hook(put_back)]
+    parts = [module for name, module in layer.named_modules() if name in _OF_THE_READ]
+    hooks = [hook for part in parts
+             for hook in (part.register_forward_pre_hook(pick), part.register_forward_hook(put_back))]  # fmt: skip
     try:
         yield
     finally:

@@ -56,10 +56,13 @@ def _demonstrate(project: Project, admin: Person, *, count: int = 3, split: Spli
             labeling.record_demonstration(session, make_prompt(session, project, split=split), admin, "Once. The end.")
 
 
-def _rank(project: Project, *, count: int, tie: bool = False, group: Group = Group.training) -> None:
+def _rank(
+    project: Project, *, count: int, tie: bool = False, group: Group = Group.training, split: Split = Split.train
+) -> None:
+    """`count` rankings by a labeler of their own."""
     with writing() as session:
         labeler = make_person(session, project=project, group=group)
-        prompts = [make_prompt(session, project) for _ in range(count)]
+        prompts = [make_prompt(session, project, split=split) for _ in range(count)]
         shown = {prompt.id: [make_completion(session, prompt) for _ in range(4)] for prompt in prompts}
         batch = labeling.create_ranking_batch(session, project, completions_by_prompt=shown)
         for item in session.scalars(select(Item).where(Item.batch_id == batch.id)):
@@ -139,6 +142,37 @@ def test_learning_from_rankings_without_any_is_refused(
     for kind in (RunKind.reward_model, RunKind.dpo):
         with pytest.raises(Invalid, match=f"at least 2 training rankings .* there {found}"):
             _ask(project, kind, admin, parts={"base": str(base.id)})
+
+
+@pytest.mark.parametrize(
+    ("by_each", "valid", "reason"),
+    [
+        ([], 0, "needs rankings by at least 2; there are none"),
+        ([5], 1, "by at least 2; there are none|Without the labeler who ranked most there are no training rankings"),
+        ([5, 1], 1, "Without the labeler who ranked most there are 1 training rankings"),
+        ([5, 5], 0, "no rankings of validation prompts"),
+    ],
+)
+def test_a_cross_validation_of_too_few_labelers_or_rankings_is_refused(
+    project: Project, admin: Person, base: Model, by_each: list[int], valid: int, reason: str
+) -> None:
+    for count in by_each:
+        _rank(project, count=count)
+    if valid:
+        _rank(project, count=valid, split=Split.valid)
+    with pytest.raises(Invalid, match=reason):
+        _ask(project, RunKind.cross_validation, admin, parts={"base": str(base.id)})
+    assert _count(Run) == 0
+
+
+def test_a_cross_validation_needs_two_labelers(project: Project, admin: Person, base: Model) -> None:
+    _rank(project, count=5)
+    with pytest.raises(Invalid, match="so it needs rankings by at least 2; there is 1"):
+        _ask(project, RunKind.cross_validation, admin, parts={"base": str(base.id)})
+    _rank(project, count=5)
+    _rank(project, count=1, split=Split.valid)
+    run = _ask(project, RunKind.cross_validation, admin, parts={"base": str(base.id)})
+    assert (run.name, run.config["folds"], run.config["seeds"]) == ("cross-validation-round-1", 5, 3)
 
 
 def test_held_out_labelers_rankings_train_nothing(project: Project, admin: Person, base: Model) -> None:

@@ -76,7 +76,16 @@ def _read(run_id: uuid.UUID) -> Run:
         return session.get_one(Run, run_id)
 
 
-PAGES = ("", "/runs", "/runs/new/sft", "/runs/new/ppo", "/runs/new/sampling", "/runs/new/reward_model", "/models")
+PAGES = (
+    "",
+    "/runs",
+    "/runs/new/sft",
+    "/runs/new/ppo",
+    "/runs/new/sampling",
+    "/runs/new/reward_model",
+    "/runs/new/cross_validation",
+    "/models",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -25,6 +25,7 @@ TRAINING = LENGTHS | {"batch_size": 4, "micro_batch_size": 4, "learning_rate": 1
 SETTINGS: dict[RunKind, dict[str, object]] = {
     RunKind.sft: TRAINING | {"epochs": 4, "dropout": 0.1},
     RunKind.reward_model: TRAINING | {"epochs": 2, "max_completion_tokens": 80},
+    RunKind.cross_validation: TRAINING | {"seeds": 2, "max_completion_tokens": 80},
     RunKind.ppo: TRAINING
     | {"episodes": 24, "minibatch_size": 4, "ptx_coefficient": 0.0, "warmup_iterations": 1, "evaluate_every": 2},
     RunKind.dpo: TRAINING | {"epochs": 2, "max_completion_tokens": 80, "evaluate_every": 2},

@@ -50,12 +50,13 @@ def _made_by(run: Run) -> Model:
         return session.scalars(select(Model).where(Model.run_id == run.id)).one()
 
 
-def _rank_everything(world: World, run: Run) -> None:
-    """One labeler orders every item of the run's batch, the completions as they come."""
+def _rank_everything(world: World, run: Run, *, labelers: int = 1) -> None:
+    """Labelers, item by item in turn, order the run's batch, the completions as they come."""
     with writing() as session:
-        labeler = make_person(session, project=world.project)
+        people = [make_person(session, project=world.project) for _ in range(labelers)]
         batch = session.scalars(select(Batch).where(Batch.run_id == run.id)).one()
-        for item in session.scalars(select(Item).where(Item.batch_id == batch.id)):
+        for number, item in enumerate(session.scalars(select(Item).where(Item.batch_id == batch.id))):
+            labeler = people[number % labelers]
             assignment = Assignment(item_id=item.id, person_id=labeler.id, lease_until=now(),
                                     state=AssignmentState.submitted, group=labeler.group)  # fmt: skip
             session.add(assignment)
@@ -127,6 +128,50 @@ def test_rankings_become_a_policy_without_a_reward_model(world: World) -> None:
         rows = session.scalars(select(RunMetric).where(RunMetric.run_id == run.id).order_by(RunMetric.step)).all()
     assert {row.step for row in samples} == {2, run.total_steps} | set(range(2, run.total_steps or 0, 2))
     assert rows[-1].values["loss"] < rows[0].values["loss"]
+
+
+def _ranked(world: World, *, labelers: int) -> None:
+    """Everything there is to rank is ranked: completions of 12 training and 2 validation prompts."""
+    _rank_everything(world, _work(world.ask_for(RunKind.sampling, prompts=14)), labelers=labelers)
+
+
+def test_an_ensemble_registers_each_member_with_its_own_figures(world: World) -> None:
+    _ranked(world, labelers=1)
+    run = _work(world.ask_for(RunKind.reward_model, members=3))
+    assert run.error is None
+    with reading() as session:
+        made = session.scalars(select(Model).where(Model.run_id == run.id).order_by(Model.name)).all()
+    assert [model.name for model in made] == ["rm-round-1", "rm-round-1-2", "rm-round-1-3"]
+    assert [model.storage_key for model in made] == [f"models/{run.id}-{number}" for number in (1, 2, 3)]
+    folders = [get_artefacts().folder(str(model.storage_key)) for model in made]
+    biases = [load_reward_model(folder).bias for folder in folders]
+    assert [model.metrics["bias"] for model in made] == biases
+    assert len(set(biases)) == 3
+    assert all(model.metrics["calibration"] for model in made)
+    assert run.result["members"] == 3
+    assert run.step == run.total_steps
+
+
+def test_a_cross_validation_leaves_its_table_and_no_model(world: World) -> None:
+    _ranked(world, labelers=3)
+    run = _work(world.ask_for(RunKind.cross_validation))
+    assert run.error is None
+    assert run.state == RunState.succeeded
+    assert len(run.result["trainings_table"]) == 3 * 2
+    assert 0 <= run.result["held_out_labelers_accuracy"] <= 1
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(Model)) == 1, "the base alone"
+    assert not any(get_artefacts().working_folder(f"checkpoints/{run.id}").iterdir())
+
+
+def test_a_cross_validation_handed_on_ends_with_the_same_table(world: World) -> None:
+    _ranked(world, labelers=3)
+    whole, torn = world.ask_for(RunKind.cross_validation), world.ask_for(RunKind.cross_validation)
+    expected = _work(whole).result
+    given_back = _work(torn, StopsAt(torn.id, ask=False))
+    assert (given_back.state, given_back.checkpoint_step) == (RunState.queued, 3)
+    assert _work(torn).state == RunState.succeeded
+    assert _read(torn.id).result == expected
 
 
 def test_a_sampling_run_makes_one_batch_of_k_completions(world: World) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from workers.rlhf.losses import pair_weights, ranking_loss, untied_pairs
+from workers.rlhf.losses import TIE, pair_weights, ranking_loss, tied_pairs, untied_pairs
 
 pytestmark = pytest.mark.train
 
@@ -61,3 +61,23 @@ def test_rank_1_is_best() -> None:
 
 def test_a_huge_margin_is_no_infinity() -> None:
     assert float(fast_loss([[-1e4, 1e4]], [[1, 2]])) == pytest.approx(2e4)
+
+
+def test_05_a_soft_tie_counts_as_half_a_win_for_either_side() -> None:
+    """Against the sum by hand, in value and gradient; both are smallest where the two scores are equal."""
+    assert tied_pairs([2, 1, 2, 2]) == [(0, 2), (0, 3), (2, 3)]
+    scores = torch.tensor([0.3, -1.2, 0.9], dtype=torch.float64, requires_grad=True)
+    one, other = torch.tensor([0, 0]), torch.tensor([1, 2])  # 0 beats 1, 0 ties with 2
+    loss = ranking_loss(scores, one, other, torch.tensor([0.5, 0.5]), torch.tensor([1.0, TIE]))
+    beats, ties = 0.3 + 1.2, 0.3 - 0.9
+    by_hand = 0.5 * math.log1p(math.exp(-beats))
+    by_hand += 0.5 * (0.5 * math.log1p(math.exp(-ties)) + 0.5 * math.log1p(math.exp(ties)))
+    assert loss.item() == pytest.approx(by_hand, abs=1e-12)
+    loss.backward()
+    pull = 0.5 * (0.5 - 1 / (1 + math.exp(-ties)))  # minus the gradient on the tied pair's margin
+    assert float(scores.grad[2]) == pytest.approx(pull, abs=1e-7)
+    far = torch.tensor([1e4, -1e4], requires_grad=True)
+    tied = ranking_loss(far, torch.tensor([0]), torch.tensor([1]), torch.ones(1), torch.tensor([TIE]))
+    tied.backward()
+    assert bool(torch.isfinite(tied))
+    assert far.grad.tolist() == [0.5, -0.5]

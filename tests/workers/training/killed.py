@@ -5,20 +5,22 @@ after a step, while a checkpoint is renamed into place, while an old one is dele
 With `each` as a third word every moment is tried on a run of its own, against a run that never was killed.
 """
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from app.runs.configs import RewardModelConfig, SamplingConfig, SftConfig
+from app.runs.configs import CrossValidationConfig, RewardModelConfig, SamplingConfig, SftConfig
 from app.runs.newer_configs import DpoConfig, RlooConfig
 from tests.workers.tiny import demonstrations, rankings, save_base
 from tests.workers.training import tiny_ppo
-from workers.training import dpo, ppo, reward_model, rloo, sampling, sft
+from workers.training import cross_validation, dpo, ppo, reward_model, rloo, sampling, sft
 from workers.training.loop import OnStep, Signal, Step
 from workers.training.models import load_tokenizer, new_reward_model, save_reward_model
 
@@ -40,6 +42,35 @@ MOMENTS: list[Moment] = [
     ("step", 7),
     ("os.rename", 2),
 ]
+# Two members of 4 steps, or trainings of 2: also while a model, an outcome, or the last checkpoints of one are moved.
+MEMBERS: list[Moment] = [
+    ("step", 1),
+    ("os.rename", 1),
+    ("step", 3),
+    ("step", 4),  # the last of the first member
+    ("os.rename", 1),  # its model
+    ("os.rename", 2),  # its outcome
+    ("shutil.rmtree", 1),  # its checkpoints, when all is kept
+    ("step", 5),
+    ("step", 7),
+    ("os.rename", 3),  # the second one's outcome
+]
+FOLDS: list[Moment] = [
+    ("step", 1),
+    ("os.rename", 1),
+    ("step", 2),  # the last of the first training
+    ("os.rename", 1),  # its outcome
+    ("shutil.rmtree", 1),
+    ("step", 3),
+    ("os.rename", 2),  # the second one's outcome
+    ("step", 6),
+    ("step", 9),
+    ("step", 12),
+]
+
+
+def moments_of(name: str) -> list[Moment]:
+    return {"reward-model-members": MEMBERS, "cross-validation": FOLDS}.get(name, MOMENTS)
 
 
 def write_models(folder: Path) -> Path:
@@ -69,6 +100,16 @@ def train_reward_model(models: Path, folder: Path, on_step: OnStep, **changes: A
     config = RewardModelConfig(**{**SHAPE, "epochs": 4, **changes})
     given = {"base": models / "base", "demonstrations": demonstrations(3), **places(folder)}
     reward_model.train(config, rankings(9, valid=2), on_step, **given)
+
+
+def cross_validate_labelers(models: Path, folder: Path, on_step: OnStep) -> None:
+    config = CrossValidationConfig(seeds=2, **SHAPE)
+    given = [replace(each, labeler=f"l{i % 3}") for i, each in enumerate(rankings(12, valid=3))]
+    outcome = cross_validation.cross_validate(
+        config, given, on_step, base=models / "base", checkpoints=folder / "checkpoints"
+    )
+    if outcome.finished:
+        (folder / "table.json").write_text(json.dumps([outcome.metrics, outcome.report]))
 
 
 def train_ppo(models: Path, folder: Path, on_step: OnStep, **changes: Any) -> None:
@@ -110,6 +151,8 @@ RUNS: dict[str, Callable[[Path, Path, OnStep], None]] = {
     "sft-lora": lambda *at: train_sft(*at, lora_rank=2),
     "reward-model": train_reward_model,
     "reward-model-lora": lambda *at: train_reward_model(*at, lora_rank=2),
+    "reward-model-members": lambda *at: train_reward_model(*at, members=2, epochs=2),
+    "cross-validation": cross_validate_labelers,
     "ppo": train_ppo,
     "ppo-lora": lambda *at: train_ppo(*at, lora_rank=2, episodes=48),
     "dpo": train_dpo,
@@ -178,5 +221,5 @@ if __name__ == "__main__":
         for given_moment, end in each_moment(given_name, given_folder):
             print(given_moment, end, flush=True)
     else:
-        for each in [*MOMENTS, None]:
+        for each in [*moments_of(given_name), None]:
             print(each, attempt(given_name, given_folder.parent / "models", given_folder, each), flush=True)

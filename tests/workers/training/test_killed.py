@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.runs.configs import RunKind
-from tests.workers.training.killed import MOMENTS, RUNS, left_behind, write_models
+from tests.workers.training.killed import RUNS, left_behind, moments_of, write_models
 from workers.training.loop import Signal, Step
 
 pytestmark = pytest.mark.train
@@ -26,14 +26,16 @@ def test_30_every_kind_of_run_is_killed_here() -> None:
     assert {kind.value.replace("_", "-") for kind in RunKind} <= set(RUNS)
 
 
-@pytest.mark.parametrize("name", ["sft", "reward-model", "ppo", "dpo", "rloo"])
+@pytest.mark.parametrize(
+    "name", ["sft", "reward-model", "reward-model-members", "cross-validation", "ppo", "dpo", "rloo"]
+)
 def test_30_killed_at_any_moment_equals_never_killed(models: Path, name: str) -> None:
     RUNS[name](models, models.parent / f"{name}-whole", lambda step: Signal.CONTINUE)
     command = [sys.executable, "-m", "tests.workers.training.killed", name, models.parent / f"{name}-killed"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     ends = [int(line.split()[-1]) for line in done.stdout.splitlines()]
-    assert ends == [-signal.SIGKILL] * len(MOMENTS) + [0], done.stdout + done.stderr
+    assert ends == [-signal.SIGKILL] * len(moments_of(name)) + [0], done.stdout + done.stderr
     assert_same(models.parent / f"{name}-killed", models.parent / f"{name}-whole")
 
 

@@ -108,6 +108,58 @@ def test_05_an_all_tied_prompt_gives_no_nan(base: Path, tmp_path: Path) -> None:
     assert untouched.metrics["pairs"] == outcome.metrics["pairs"]
 
 
+def soft_loss(model: RewardModel, elements: list[Element]) -> Tensor:
+    """As `pairwise_loss`, every tie counted as half a win for either side, each prompt weighing 1."""
+    losses = []
+    for element in elements:
+        rows = [torch.tensor([element.prompt + completion]) for completion in element.completions]
+        scores = [model.head(model.body(input_ids=row).last_hidden_state[0, -1])[0] for row in rows]
+        own = [-logsigmoid(scores[i] - scores[j]) for i, j in element.pairs]
+        own += [-0.5 * logsigmoid(scores[i] - scores[j]) - 0.5 * logsigmoid(scores[j] - scores[i])
+                for i, j in element.ties]  # fmt: skip
+        losses.append(torch.stack(own).mean())
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 4])
+def test_05_soft_ties_pull_together_and_a_prompt_still_weighs_1(
+    model: RewardModel, tokenizer: PreTrainedTokenizerBase, micro_batch_size: int
+) -> None:
+    config = changed(ties="soft", micro_batch_size=micro_batch_size)
+    given = [
+        ranking(0, ["a dog", "a cat", "a sun"], [1, 1, 2]),
+        ranking(1, ["a boat", "a ball"], [1, 1]),  # all tied
+        ranking(2, [f"Tale {i}." * (1 + i % 3) for i in range(9)], [1, 2, 2, 3, 4, 4, 4, 5, 6]),
+    ]
+    elements = prepare(config, given, tokenizer, context=CONTEXT, with_ties=True).train
+    assert [(len(element.pairs), len(element.ties)) for element in elements] == [(2, 1), (0, 1), (32, 4)]
+    loss, _ = reward_model.accumulate(model, elements, config=config)
+    ours = gradient(model)
+    model.zero_grad()
+    expected = soft_loss(model, elements)
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), abs=1e-6)
+    torch.testing.assert_close(ours, gradient(model), rtol=1e-4, atol=1e-5)
+
+
+def test_05_soft_ties_train_where_dropped_ones_are_left_out(
+    base: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path
+) -> None:
+    """30 prompts whose two completions are as good as each other end up with scores closer than they began."""
+    given = [ranking(i, ["The dog ran.", "A cake sat on the boat."], [1, 1], prompt_id=f"p{i}") for i in range(30)]
+    given += [ranking(40 + i, ["The end.", "No."], [1, 2]) for i in range(2)]
+    gaps = {}
+    for ties in ("drop", "soft"):
+        outcome, steps = run(tmp_path / ties, base, given, changed(ties=ties, epochs=4, learning_rate=3e-3))
+        assert all(torch.isfinite(torch.tensor(list(step.metrics.values()))).all() for step in steps)
+        assert outcome.metrics["prompts"] == {"drop": 2, "soft": 32}[ties]
+        model = load_reward_model(tmp_path / ties / "out")
+        tied = prepare(CONFIG, given, tokenizer, context=CONTEXT, with_ties=True).train[0]
+        one, other = model.score_completions([tied.prompt], [tied.completions]).tolist()
+        gaps[ties] = abs(one - other)
+    assert gaps["soft"] < 0.05 < gaps["drop"]
+
+
 def test_06_a_prompts_pairs_are_all_in_one_batch(base: Path, tmp_path: Path) -> None:
     second = [ranking(i, ["x", "y"], [1, 2], id=f"second-{i}", labeler="ben") for i in range(8)]
     _, steps = run(tmp_path, base, [*rankings(8), *second])
@@ -189,9 +241,9 @@ def test_31_learns_50_rankings_to_the_last_pair(base: Path, tokenizer: PreTraine
     assert steps[0].metrics["loss"] > 0.5
     model = load_reward_model(tmp_path / "out")
     elements = prepare(CONFIG, given, tokenizer, context=CONTEXT).train
-    scores, winners, losers, _ = reward_model.score(model, elements)
-    assert len(winners) == 50 * 4
-    assert bool((scores[winners] > scores[losers]).all())
+    scores, pairs = reward_model.score(model, elements)
+    assert len(pairs.winners) == 50 * 4
+    assert bool((scores[pairs.winners] > scores[pairs.losers]).all())
 
 
 def test_held_out_accuracy_is_counted_over_validation_rankings_only(
@@ -232,6 +284,46 @@ def test_stopping_keeps_a_checkpoint_and_going_on_changes_nothing(base: Path, tm
     assert (tmp_path / "stopped/out/model.safetensors").read_bytes() == (
         tmp_path / "whole/out/model.safetensors"
     ).read_bytes()
+
+
+def test_members_are_trained_from_seeds_that_follow_each_other(base: Path, tmp_path: Path) -> None:
+    given = rankings(14, valid=2)
+    together, steps = run(tmp_path / "together", base, given, changed(members=3, seed=7), written=demonstrations(3))
+    assert [step.number for step in steps] == list(range(1, 10))
+    assert {step.total for step in steps} == {9}
+    assert [step.metrics["training"] for step in steps] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    heads = set()
+    for number in range(3):
+        alone, _ = run(tmp_path / str(number), base, given, changed(seed=7 + number), written=demonstrations(3))
+        one = tmp_path / f"together/out/member-{number + 1}/model.safetensors"
+        assert one.read_bytes() == (tmp_path / str(number) / "out/model.safetensors").read_bytes()
+        assert together.report["members"][number] == alone.metrics | alone.report
+        heads.add(one.read_bytes())
+    assert len(heads) == 3
+    assert together.metrics["members"] == 3
+    assert together.metrics["bias"] == pytest.approx(sum(m["bias"] for m in together.report["members"]) / 3)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5, 6])
+def test_members_stopped_within_and_between_them_go_on_to_the_same_models(
+    base: Path, tmp_path: Path, stop: int
+) -> None:
+    given, config = rankings(14, valid=2), changed(members=3)
+    whole, _ = run(tmp_path / "whole", base, given, config)
+    stopped, _ = run(tmp_path / "stopped", base, given, config, stop=stop)
+    assert (stopped.finished, stopped.step) == (False, stop)
+    ended, steps = run(tmp_path / "stopped", base, given, config)
+    assert [step.number for step in steps] == list(range(stop + 1, 10))
+    assert ended == whole
+    for number in range(1, 4):
+        one, other = (tmp_path / name / f"out/member-{number}/model.safetensors" for name in ("whole", "stopped"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_members_of_another_run_are_refused(base: Path, tmp_path: Path) -> None:
+    run(tmp_path, base, rankings(14), changed(members=2), stop=5)
+    with pytest.raises(CannotTrain, match="other settings or other data"):
+        run(tmp_path, base, rankings(14), changed(members=2, learning_rate=2e-3))
 
 
 def test_a_base_that_is_a_reward_model_is_refused(base: Path, tmp_path: Path) -> None:
