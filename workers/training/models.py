@@ -28,6 +28,7 @@ from workers.training.batching import DEFAULT_CHAT_TEMPLATE, pad
 from workers.training.checkpoints import written_beside
 from workers.training.fused import fuse
 from workers.training.loop import CannotTrain
+from workers.training.matmul import multiply_by_onednn
 from workers.training.shared_prefix import last_hidden, shares_prefix
 
 # A worker's log is for people: no progress bars, no table of the head that is new by intent.
@@ -266,6 +267,7 @@ def _load(kind: type, path: Path, *, new: str = "", merge: bool = True, **option
     for parameter in model.parameters():
         parameter.data = parameter.data.clone()
     fuse(model)
+    multiply_by_onednn(model)
     if (Path(path) / ADAPTER).is_dir():
         load_adapter(model, Path(path) / ADAPTER)
         if merge:
