@@ -77,6 +77,12 @@ def pad(
     return ids, mask
 
 
+def shuffled_batches(count: int, *, batch_size: int, seed: int) -> list[list[int]]:
+    """Every index below `count` once, in batches of random order."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    return micro_batches(order, batch_size)
+
+
 def bucketed_batches(lengths: Sequence[int], *, batch_size: int, seed: int, window: int = 32) -> list[list[int]]:
     """Every index once, in batches of similar length and random order.
 

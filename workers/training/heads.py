@@ -8,8 +8,11 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from workers.training.matmul import product, weight_gradient
+
 LLAMA_LIKE = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 LOGITS_AT_ONCE = 1 << 24  # floats held for one chunk of logits: 64 MiB
+LOGITS_IN_CACHE = 1 << 22  # on a CPU, a chunk that its cache still has when the gradient is made from it
 
 
 def body_and_head(model: PreTrainedModel) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
@@ -84,3 +87,44 @@ def token_logprobs(
     if not torch.is_grad_enabled():
         return torch.cat([chunk_logprobs(*piece) for piece in pieces])
     return torch.cat([checkpoint(chunk_logprobs, *piece, use_reentrant=False) for piece in pieces])
+
+
+def summed_nll(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Sum of -log pi(target) over n positions: hidden (n, d), targets (n,) -> ().
+
+    Where the head is a matrix and nothing else, its gradient is made on the way forward from each chunk of logits, so
+    that none is kept or computed again (Hsu et al. 2024, Liger Kernel, arXiv 2410.10989, section 3.2).
+    """
+    _, head = body_and_head(model)
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    output = inner.get_output_embeddings()
+    capped = getattr(inner.config, "final_logit_softcapping", None)
+    is_matrix = isinstance(output, nn.Linear) and output.bias is None and logit_scale(inner) == 1.0 and not capped
+    if is_matrix and torch.is_grad_enabled():
+        return _SummedNll.apply(hidden, output.weight, targets)
+    return -token_logprobs(head, hidden, targets).sum()
+
+
+class _SummedNll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        at_once = LOGITS_IN_CACHE if hidden.device.type == "cpu" else LOGITS_AT_ONCE
+        size = max(1, at_once // len(weight))
+        total = hidden.new_zeros((), dtype=torch.float32)
+        hidden_grad = torch.empty_like(hidden)
+        weight_grad = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
+        for rows, wanted, grad in zip(hidden.split(size), targets.split(size), hidden_grad.split(size), strict=True):
+            logprobs = product(rows, weight).float().log_softmax(dim=-1)  # (chunk, V)
+            total -= logprobs.gather(1, wanted[:, None]).sum()
+            error = logprobs.exp_()  # its gradient: the probabilities, less 1 at the target
+            error.scatter_add_(1, wanted[:, None], -error.new_ones(len(wanted), 1))
+            grad.copy_(product(error, weight.T))
+            if weight_grad is not None:
+                weight_grad += weight_gradient(error, rows)
+        ctx.save_for_backward(hidden_grad, weight_grad)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        hidden_grad, weight_grad = ctx.saved_tensors
+        return hidden_grad * grad, None if weight_grad is None else weight_grad * grad, None

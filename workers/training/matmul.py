@@ -23,20 +23,20 @@ class OneDnnLinear(nn.Linear):
     """A linear layer like any other: what it holds, how it is saved and what it computes are unchanged."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if not _is_plain(input) or not _is_plain(self.weight):
-            return F.linear(input, self.weight, self.bias)
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and _is_plain(input) and _is_plain(self.weight):
             return _Linear.apply(input, self.weight, self.bias)
-        return _product(input, self.weight, self.bias)
+        return product(input, self.weight, self.bias)
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (..., I) times the transpose of weight (O, I): (..., O). Not differentiable."""
+    if _AVAILABLE and _is_plain(x) and _is_plain(weight):
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return F.linear(x, weight, bias)
 
 
 def _is_plain(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.numel() > 0
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (..., I) times the transpose of weight (O, I): (..., O)."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
 class _Linear(torch.autograd.Function):
@@ -44,7 +44,7 @@ class _Linear(torch.autograd.Function):
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return _product(x, weight, bias)
+        return product(x, weight, bias)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -53,14 +53,14 @@ class _Linear(torch.autograd.Function):
         grad = grad.contiguous()
         rows, x_rows = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])  # (N, O), (N, I)
         return (
-            _product(grad, weight.T) if wants_x else None,
-            _weight_gradient(rows, x_rows) if wants_weight else None,
+            product(grad, weight.T) if wants_x else None,
+            weight_gradient(rows, x_rows) if wants_weight else None,
             rows.sum(0) if ctx.has_bias and wants_bias else None,
         )
 
 
-def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
+def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """(O, I) from (N, O) and (N, I); the shorter side as rows is the faster way round."""
     if grad.shape[1] > x.shape[1]:
-        return _product(x.T, grad.T).T
-    return _product(grad.T, x.T)
+        return product(x.T, grad.T).T
+    return product(grad.T, x.T)

@@ -14,7 +14,9 @@ from app.datasets.examples import Demonstration, Text
 from app.runs.configs import SftConfig
 from tests.workers.tiny import CONTEXT, ask, demonstrations, save_base, tiny_config
 from workers.training import sft
+from workers.training.batching import encode_completion, encode_prompt
 from workers.training.checkpoints import complete_checkpoints
+from workers.training.demonstrations import Row, prepare
 from workers.training.dropout import add_residual_dropout
 from workers.training.loop import CannotTrain, Outcome, Signal, Step, TrainingFailed, cosine
 from workers.training.models import load_policy, load_tokenizer, new_reward_model, save_reward_model
@@ -56,72 +58,11 @@ def changed(**changes: object) -> SftConfig:
     return SftConfig(**(CONFIG.model_dump() | changes))
 
 
-def rows_of(tokenizer: PreTrainedTokenizerBase, n: int) -> list[sft.Row]:
-    return sft.prepare(CONFIG, demonstrations(n), tokenizer, context=CONTEXT).train
-
-
-def gradient(model: PreTrainedModel) -> Tensor:
-    return torch.cat([p.grad.flatten() for p in model.parameters()])
-
-
-def slow_nll(model: PreTrainedModel, row: sft.Row) -> Tensor:
+def slow_nll(model: PreTrainedModel, row: Row) -> Tensor:
     """One row alone, unpadded: -log p of each completion token, one after the other."""
     ids = row.prompt + row.completion
     logprobs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
     return -sum(logprobs[place - 1, ids[place]] for place in range(len(row.prompt), len(ids)))
-
-
-def test_01_loss_is_on_the_completion_and_its_end_token_only(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    model, rows = load_policy(base), rows_of(tokenizer, 6)
-    expected = sum(slow_nll(model, row) for row in rows)
-    assert sft.completion_nll(model, rows).item() == pytest.approx(expected.item(), rel=1e-6)
-    assert all(row.completion[-1] == tokenizer.eos_token_id for row in rows)
-    assert sum(row.targets for row in rows) == sum(len(row.completion) for row in rows)
-
-
-def test_01_plain_text_counts_all_but_its_first_token(base: Path) -> None:
-    model, ids = load_policy(base), [5, 9, 33, 7, 12]
-    row = sft.Row([], ids, [])
-    expected = model(input_ids=torch.tensor([ids]), labels=torch.tensor([ids])).loss * 4
-    assert row.targets == 4
-    assert sft.completion_nll(model, [row]).item() == pytest.approx(expected.item(), rel=1e-6)
-
-
-def test_02_accumulation_changes_neither_loss_nor_gradient(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    rows, seen = rows_of(tokenizer, 16), []
-    for size in (16, 1):
-        model = load_policy(base)
-        loss = sft.accumulate(model, rows, config=changed(batch_size=16, micro_batch_size=size), share=1.0)
-        seen.append((loss, gradient(model)))
-    (whole, whole_gradient), (pieces, pieces_gradient) = seen
-    assert pieces == pytest.approx(whole, abs=1e-6)
-    torch.testing.assert_close(pieces_gradient, whole_gradient, rtol=0, atol=1e-6)
-
-
-def test_02_the_mean_is_over_tokens_not_over_rows(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    model, rows = load_policy(base), rows_of(tokenizer, 4)
-    assert len({row.targets for row in rows}) > 1
-    expected = sum(slow_nll(model, row) for row in rows).item() / sum(row.targets for row in rows)
-    assert sft.accumulate(model, rows, config=CONFIG, share=1.0) == pytest.approx(expected, rel=1e-6)
-
-
-def test_03_padded_equals_packed_in_loss_and_gradient(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    model, rows = load_policy(base), rows_of(tokenizer, 3)
-    padded = sft.completion_nll(model, rows)
-    padded.backward()
-    padded_gradient = gradient(model)
-    model.zero_grad()
-    ids = [i for row in rows for i in row.prompt + row.completion]
-    places = [place for row in rows for place in range(len(row))]  # positions that start again make a packed row
-    logits = model(input_ids=torch.tensor([ids]), position_ids=torch.tensor([places]), use_cache=False).logits[0]
-    packed, first = torch.zeros(()), 0
-    for row in rows:
-        ends = slice(first + len(row.prompt) - 1, first + len(row) - 1)
-        packed = packed - logits[ends].log_softmax(-1).gather(1, torch.tensor(row.completion)[:, None]).sum()
-        first += len(row)
-    packed.backward()
-    assert padded.item() == pytest.approx(packed.item(), rel=1e-6)
-    torch.testing.assert_close(gradient(model), padded_gradient, rtol=1e-4, atol=1e-4)
 
 
 def test_cosine_falls_to_a_tenth_without_warmup() -> None:
@@ -130,22 +71,6 @@ def test_cosine_falls_to_a_tenth_without_warmup() -> None:
     assert factors[50] == pytest.approx(0.55)
     assert factors[100] == pytest.approx(0.1)
     assert all(a > b for a, b in itertools.pairwise(factors))
-
-
-def test_the_mix_weighs_text_by_its_share(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
-    model, rows = load_policy(base), rows_of(tokenizer, 4)
-    sft.accumulate(model, rows, config=CONFIG, share=1.0)
-    whole = gradient(model)
-    model.zero_grad()
-    sft.accumulate(model, rows, config=CONFIG, share=0.25)
-    torch.testing.assert_close(gradient(model), 0.25 * whole, rtol=0, atol=1e-6)
-
-
-def test_texts_are_drawn_the_same_for_the_same_step(tokenizer: PreTrainedTokenizerBase) -> None:
-    texts = [f"Text {i} about a dog and a cat. " * 20 for i in range(9)]
-    drawn = [sft.draw_texts(CONFIG, tokenizer, texts, count=3, step=step) for step in (4, 4, 5)]
-    assert drawn[0] == drawn[1] != drawn[2]
-    assert all(len(row) <= CONFIG.max_prompt_tokens + CONFIG.max_completion_tokens for row in drawn[0])
 
 
 def test_a_mixed_run_reports_the_loss_on_text(base: Path, tmp_path: Path) -> None:
@@ -196,7 +121,7 @@ def test_the_epoch_with_the_best_validation_loss_is_kept(base: Path, tmp_path: P
     assert min(losses) < losses[-1]  # else this shows nothing
     assert outcome.metrics["best_epoch"] == 1 + losses.index(min(losses))
     model, tokenizer = load_policy(tmp_path / "out"), load_tokenizer(tmp_path / "out")
-    data = sft.prepare(CONFIG, examples, tokenizer, context=CONTEXT)
+    data = prepare(CONFIG, examples, [], tokenizer, context=CONTEXT)
     kept = sum(slow_nll(model, row).item() for row in data.valid) / sum(row.targets for row in data.valid)
     assert kept == pytest.approx(min(losses), rel=1e-5)
 
@@ -219,8 +144,8 @@ def test_with_a_reward_model_the_epoch_with_the_best_reward_is_kept(
     assert [sample.reward_after for sample in shown] == pytest.approx(
         [
             judge.score_completions(
-                [sft.encode_prompt(tokenizer, [{"role": "user", "content": sample.prompt}])],
-                [[sft.encode_completion(tokenizer, sample.after)]],
+                [encode_prompt(tokenizer, [{"role": "user", "content": sample.prompt}])],
+                [[encode_completion(tokenizer, sample.after)]],
             ).item()
             for sample in shown
         ],
