@@ -1,6 +1,7 @@
 """What a language model is made of, and log-probabilities of chosen positions without a (batch, length, vocabulary)."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -50,10 +51,14 @@ def hidden_at(body: nn.Module, where: Tensor, **inputs: object) -> Tensor:
         hidden = (hidden + attended)[where]  # (n, d)
         return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 
-    layer.forward = forward
+    # What is computed again on the way back must be this forward as well, which by then is no longer the layer's own.
+    again = layer.gradient_checkpointing
+    layer.forward = partial(layer._gradient_checkpointing_func, forward) if again else forward
+    layer.gradient_checkpointing = False
     try:
         return body(use_cache=False, **inputs).last_hidden_state
     finally:
+        layer.gradient_checkpointing = again
         del layer.forward
 
 

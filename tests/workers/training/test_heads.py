@@ -13,6 +13,7 @@ from transformers import (
 )
 
 from workers.training.heads import LLAMA_LIKE, body_and_head, hidden_at
+from workers.training.recomputing import recomputing
 
 pytestmark = pytest.mark.train
 
@@ -54,6 +55,19 @@ def test_the_last_mlp_sees_the_chosen_positions_alone() -> None:
     where[:, -2:] = True
     hidden_at(model.model, where, input_ids=torch.randint(2, 60, (2, 9)))
     assert seen == [(2, 9, 32), (2, 9, 32), (4, 32)]
+
+
+def test_recomputed_on_the_way_back_it_is_the_chosen_positions_again() -> None:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE)).eval()
+    ids, where = torch.randint(2, 60, (3, 12)), torch.rand(3, 12) < 0.4
+    found = []
+    for wanted in (False, True):
+        model.zero_grad()
+        with recomputing(model, wanted=wanted):
+            hidden_at(model.model, where, input_ids=ids).square().sum().backward()
+        found.append([p.grad.clone() for p in model.model.parameters() if p.grad is not None])
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*found, strict=True))
 
 
 def test_after_an_error_a_pass_is_whole_again() -> None:
