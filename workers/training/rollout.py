@@ -16,6 +16,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from workers.training.matmul import weights_laid_out
+
 IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
 CPU_CACHE_BYTES = 1 << 30
 
@@ -48,9 +50,15 @@ class Drawn:
 class Cursor:
     """Where the next key and value of each row go, and how many columns any row looks at."""
 
-    rows: Tensor  # (R,) 0, 1, ...
     positions: Tensor  # (R,)
-    width: int
+    width: int = 0
+    places: Tensor | None = None  # (R * heads,) the same, in a layer's keys as rows (R * heads * columns, width)
+
+    def move(self, *, heads: int, columns: int) -> None:
+        """Looks up `positions` after they have changed."""
+        self.width = int(self.positions.max()) + 1
+        firsts = torch.arange(len(self.positions) * heads, device=self.positions.device) * columns
+        self.places = firsts + self.positions.repeat_interleave(heads)
 
 
 class RowLayer(CacheLayerMixin):
@@ -65,10 +73,10 @@ class RowLayer(CacheLayerMixin):
         """Nothing is lazy here."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        at = self.cursor
-        self.keys[at.rows, :, at.positions] = key_states[:, :, 0].to(self.keys.dtype)  # under autocast the two differ
-        self.values[at.rows, :, at.positions] = value_states[:, :, 0].to(self.values.dtype)
-        return self.keys[:, :, : at.width], self.values[:, :, : at.width]
+        for kept, new in ((self.keys, key_states), (self.values, value_states)):
+            rows = new.reshape(-1, new.shape[-1]).to(kept.dtype)  # under autocast the two differ
+            kept.view(-1, kept.shape[-1]).index_copy_(0, self.cursor.places, rows)
+        return self.keys[:, :, : self.cursor.width], self.values[:, :, : self.cursor.width]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.cursor.width, 0
@@ -92,7 +100,7 @@ def draw_completions(
     assert all(prompts), "a prompt has at least one token"
     assert not model.training, "dropout must be off while completions are drawn"
     batch = Batch(model, prompts, uniforms, decoding)
-    with torch.no_grad():
+    with torch.no_grad(), weights_laid_out(model):
         while batch.make_room():
             batch.step()
     return batch.drawn
@@ -127,7 +135,7 @@ class Batch:
 
     def step(self) -> None:
         """One token for every row that has not ended."""
-        self.cursor.width = int(self.cursor.positions.max()) + 1
+        self.cursor.move(heads=self.layers[0].keys.shape[1], columns=self.columns)
         columns = torch.arange(self.cursor.width, device=self.tokens.device)
         hidden = columns > self.cursor.positions[:, None]  # (R, width), what is not this row's own past
         mask = torch.zeros(hidden.shape, device=self.tokens.device).masked_fill(hidden, -torch.inf)[:, None, None]
@@ -165,7 +173,7 @@ class Batch:
         self.tokens = torch.zeros(rows, dtype=torch.long, device=device)
         self.drawn_tokens = torch.zeros(rows, dtype=torch.long, device=device)
         self.chances = torch.zeros(rows, self.uniforms.shape[2], device=device)
-        self.cursor = Cursor(torch.arange(rows, device=device), torch.zeros_like(self.tokens), 0)
+        self.cursor = Cursor(torch.zeros_like(self.tokens))
         self.owner = [None] * rows
         self._read_prompts(list(range(rows)))
 
@@ -199,7 +207,6 @@ class Batch:
         self.owner = [self.owner[r] for r in rows]
         kept = torch.tensor(rows, dtype=torch.long, device=self.tokens.device)
         self.tokens, self.drawn_tokens, self.chances = self.tokens[kept], self.drawn_tokens[kept], self.chances[kept]
-        self.cursor.rows = self.cursor.rows[: len(rows)]
         self.cursor.positions = self.cursor.positions[kept]
         for layer in self.layers:
             layer.keys, layer.values = layer.keys[kept], layer.values[kept]

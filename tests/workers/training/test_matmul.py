@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
 from tests.workers.tiny import tiny_config
-from workers.training.matmul import OneDnnLinear, multiply_by_onednn
+from workers.training.matmul import OneDnnLinear, multiply_by_onednn, weights_laid_out
 
 pytestmark = pytest.mark.train
 
@@ -65,6 +65,20 @@ def test_no_rows_and_other_numbers_go_the_usual_way() -> None:
     _, ours = both((6, 8), bias=True)
     assert ours(torch.zeros(0, 6)).shape == (0, 8)
     assert ours.double()(torch.zeros(2, 6, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_laid_out_weights_give_the_same_and_are_read_anew_each_time() -> None:
+    plain, ours = both((24, 40), bias=True)
+    x = torch.randn(3, 5, 24)
+    for _ in range(2):
+        with torch.no_grad(), weights_laid_out(ours):
+            torch.testing.assert_close(ours(x), plain(x), rtol=1e-5, atol=1e-5)
+            assert ours(x[:0]).shape == (0, 5, 40)
+        with torch.no_grad():
+            plain.weight *= 2
+            ours.weight *= 2
+    torch.testing.assert_close(ours(x), plain(x), rtol=1e-5, atol=1e-5)
+    assert ours(x).requires_grad
 
 
 def test_a_model_computes_and_saves_what_it_did() -> None:
