@@ -65,7 +65,7 @@ def slow_nll(model: PreTrainedModel, row: Row) -> Tensor:
     """One row alone, unpadded: -log p of each completion token, one after the other."""
     ids = row.prompt + row.completion
     logprobs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-    return -sum(logprobs[place - 1, ids[place]] for place in range(len(row.prompt), len(ids)))
+    return -sum(logprobs[place - 1, ids[place]] for place in range(len(ids) - row.targets, len(ids)))
 
 
 def losses_and_gradients(model: PreTrainedModel, rows: list[Row]) -> list[tuple[float, Tensor]]:
