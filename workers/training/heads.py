@@ -100,14 +100,18 @@ def summed_nll(model: PreTrainedModel, hidden: Tensor, targets: Tensor) -> Tenso
     Where the head is a matrix and nothing else, its gradient is made on the way forward from each chunk of logits, so
     that none is kept or computed again (Hsu et al. 2024, Liger Kernel, arXiv 2410.10989, section 3.2).
     """
-    _, head = body_and_head(model)
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    output = inner.get_output_embeddings()
-    capped = getattr(inner.config, "final_logit_softcapping", None)
-    is_matrix = isinstance(output, nn.Linear) and output.bias is None and logit_scale(inner) == 1.0 and not capped
-    if is_matrix and torch.is_grad_enabled():
-        return _SummedNll.apply(hidden, output.weight, targets)
-    return -token_logprobs(head, hidden, targets).sum()
+    matrix = _head_matrix(model)
+    if matrix is not None and torch.is_grad_enabled():
+        return _SummedNll.apply(hidden, matrix, targets)
+    return -token_logprobs(body_and_head(model)[1], hidden, targets).sum()
+
+
+def _head_matrix(model: PreTrainedModel) -> Tensor | None:
+    """The head's weight (V, d), if there is nothing more to the head."""
+    output = model.get_output_embeddings()
+    is_scaled = logit_scale(model) != 1.0 or getattr(model.config, "final_logit_softcapping", None)
+    is_matrix = isinstance(output, nn.Linear) and output.bias is None and not is_scaled
+    return output.weight if is_matrix else None
 
 
 class _SummedNll(torch.autograd.Function):

@@ -28,7 +28,7 @@ class OneDnnLinear(nn.Linear):
     laid_out: Tensor | None = None
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.laid_out is not None and _is_plain(input):
+        if self.laid_out is not None and _is_plain(input) and not torch.is_grad_enabled():
             return torch.ops.mkldnn._linear_pointwise(input, self.laid_out, self.bias, "none", [], "")
         if torch.is_grad_enabled() and _is_plain(input) and _is_plain(self.weight):
             return _Linear.apply(input, self.weight, self.bias)
