@@ -10,24 +10,17 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from app.runs.configs import SftConfig
-from workers.training.batching import decode_completion, encode_completion, encode_prompt
+from workers.training.batching import decode_completion
 from workers.training.checkpoints import trainable
 from workers.training.demonstrations import Data, Row
+from workers.training.judge import Judge, load_judge
 from workers.training.limits import require_room
 from workers.training.loop import Sample
-from workers.training.models import RewardModel, context_of, load_reward_model, load_tokenizer
+from workers.training.models import context_of
 from workers.training.nll import mean_nll
 from workers.training.rollout import Decoding, draw_completions, stop_ids
 
 SHOWN_SAMPLES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """The reward model that chooses among epochs."""
-
-    model: RewardModel
-    tokenizer: PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +33,11 @@ class Record:
     previous_best: int = 0
 
 
-def load_judge(config: SftConfig, path: Path | None) -> Judge | None:
+def choosing_judge(config: SftConfig, path: Path | None) -> Judge | None:
+    """The reward model that chooses among epochs; none if none is given."""
     if path is None:
         return None
-    judge = Judge(load_reward_model(path), load_tokenizer(path))
+    judge = load_judge(path)
     require_room(config, context_of(judge.model.body.config))
     return judge
 
@@ -92,11 +86,7 @@ def write(
 def _rewards(judge: Judge | None, rows: Sequence[Row], texts: Sequence[str]) -> list[Any]:
     if judge is None:
         return [None] * len(rows)
-    scores: list[float] = []
-    for row, text in zip(rows, texts, strict=True):
-        prompt = encode_prompt(judge.tokenizer, row.messages)
-        scores += judge.model.score_completions([prompt], [[encode_completion(judge.tokenizer, text)]]).tolist()
-    return scores
+    return [judge.rewards(row.messages, [text])[0] for row, text in zip(rows, texts, strict=True)]
 
 
 def noted(record: Record, seen: dict[str, float], model: PreTrainedModel, checkpoints: Path) -> Record:

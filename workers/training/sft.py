@@ -26,10 +26,10 @@ from workers.training.demonstrations import Row, batches, draw_texts, prepare, s
 from workers.training.dropout import add_residual_dropout
 from workers.training.epochs import (
     Record,
+    choosing_judge,
     drop_others,
     evaluate,
     how_chosen,
-    load_judge,
     looked_at,
     noted,
     take_best,
@@ -69,7 +69,7 @@ def train(
     start(config)
     tokenizer, model = load_tokenizer(base), load_policy(base)
     data = prepare(config, examples, texts, tokenizer, context=context_of(model.config))
-    judge = load_judge(config, reward_model)
+    judge = choosing_judge(config, reward_model)
 
     # 2. What trains, and where the run was if it was on its way before.
     trainee = new_trainee(config, model, tokenizer)
