@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+from workers.training.decoding_attention import attending_by_products
 from workers.training.matmul import weights_laid_out
 
 IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
@@ -100,7 +101,7 @@ def draw_completions(
     assert all(prompts), "a prompt has at least one token"
     assert not model.training, "dropout must be off while completions are drawn"
     batch = Batch(model, prompts, uniforms, decoding)
-    with torch.no_grad(), weights_laid_out(model):
+    with torch.no_grad(), weights_laid_out(model), attending_by_products(model):
         while batch.make_room():
             batch.step()
     return batch.drawn

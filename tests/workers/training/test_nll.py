@@ -5,22 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    BloomConfig,
-    GPT2Config,
-    GPTNeoXConfig,
-    LlamaConfig,
-    MistralConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Qwen2Config,
-    Qwen3Config,
-    SmolLM3Config,
-)  # fmt: skip
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from app.runs.configs import SftConfig
+from tests.workers.architectures import PACKED, PADDED, of_architecture
 from tests.workers.tiny import CONTEXT, demonstrations
 from workers.training import heads, nll
 from workers.training.demonstrations import Row, prepare
@@ -31,17 +19,6 @@ from workers.training.packing import packs
 pytestmark = pytest.mark.train
 
 CONFIG = SftConfig(max_prompt_tokens=40, max_completion_tokens=60, batch_size=4, micro_batch_size=2)
-SHAPE = {
-    "vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": CONTEXT, "initializer_range": 0.1,
-    "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1,
-}  # fmt: skip
-GPT2_SHAPE = {"vocab_size": 320, "n_positions": CONTEXT, "n_embd": 32, "n_layer": 2, "n_head": 4}
-PACKED = [
-    LlamaConfig(**SHAPE), MistralConfig(**SHAPE, sliding_window=None), Qwen2Config(**SHAPE), Qwen3Config(**SHAPE),
-    SmolLM3Config(**SHAPE), GPTNeoXConfig(**SHAPE), GPT2Config(**GPT2_SHAPE, initializer_range=0.1),
-]  # fmt: skip
-PADDED = [BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4), MistralConfig(**SHAPE, sliding_window=8)]
 
 
 def changed(**changes: object) -> SftConfig:
@@ -50,11 +27,6 @@ def changed(**changes: object) -> SftConfig:
 
 def rows_of(tokenizer: PreTrainedTokenizerBase, n: int) -> list[Row]:
     return prepare(CONFIG, demonstrations(n), [], tokenizer, context=CONTEXT).train
-
-
-def of_architecture(config: PreTrainedConfig) -> PreTrainedModel:
-    torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config).eval()
 
 
 def gradient(model: PreTrainedModel) -> Tensor:
