@@ -4,14 +4,14 @@ import pytest
 import torch
 from transformers import PreTrainedConfig
 
-from tests.workers.architectures import PACKED, PADDED, of_architecture
+from tests.workers.architectures import PACKED, of_architecture
 from workers.training import decoding_attention
 from workers.training.rollout import Decoding, draw_completions
 
 pytestmark = pytest.mark.train
 
 
-@pytest.mark.parametrize("config", [*PACKED, *PADDED[1:]], ids=lambda config: config.model_type)
+@pytest.mark.parametrize("config", PACKED, ids=lambda config: config.model_type)
 def test_completions_have_the_log_probabilities_of_a_plain_pass(config: PreTrainedConfig) -> None:
     model = of_architecture(config)
     prompts = [[5], [7, 3], [9, 4, 30, 6, 8]]
