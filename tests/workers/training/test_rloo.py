@@ -217,7 +217,7 @@ def test_31_raises_a_known_reward_with_bounded_kl(models: Path, tmp_path: Path, 
     rloo.train(
         config(
             episodes=1280, batch_size=64, minibatch_size=32, micro_batch_size=32, learning_rate=3e-3, inner_epochs=2,
-            kl_coefficient=0.02, seed=seed, evaluate_every=20, missing_eos_penalty=0.0,
+            kl_coefficient=0.05, seed=seed, evaluate_every=20, missing_eos_penalty=0.0,
         ), prompts(), steps, policy=models / "bare", reward_model=models / "letters", out=tmp_path / "out",
         checkpoints=tmp_path / "checkpoints",
     )  # fmt: skip
