@@ -86,7 +86,7 @@ def write(
 def _rewards(judge: Judge | None, rows: Sequence[Row], texts: Sequence[str]) -> list[Any]:
     if judge is None:
         return [None] * len(rows)
-    return [judge.rewards(row.messages, [text])[0] for row, text in zip(rows, texts, strict=True)]
+    return [judge.rewards(row.messages, [text], cut=True)[0] for row, text in zip(rows, texts, strict=True)]
 
 
 def noted(record: Record, seen: dict[str, float], model: PreTrainedModel, checkpoints: Path) -> Record:

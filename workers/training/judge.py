@@ -22,10 +22,17 @@ class Judge:
     name: str
 
     @torch.no_grad()
-    def rewards(self, messages: Messages, completions: Sequence[str]) -> list[float]:
-        """The score of each completion, its end token set whether or not it ended by itself, as in training."""
+    def rewards(self, messages: Messages, completions: Sequence[str], *, cut: bool = False) -> list[float]:
+        """The score of each completion, its end token set whether or not it ended by itself, as in training.
+
+        What is too long for the reward model is refused, or read as far as it can be with `cut`: a text may take more
+        tokens than it was drawn with.
+        """
         prompt = encode_prompt(self.tokenizer, messages)
         encoded = [encode_completion(self.tokenizer, text) for text in completions]
+        if cut:
+            room = max(1, context_of(self.model.body.config) - len(prompt))
+            encoded = [completion[:room] for completion in encoded]
         self._refuse_too_long(len(prompt) + max(map(len, encoded)))
         scores: list[float] = []
         for piece in micro_batches(range(len(encoded)), AT_ONCE):
