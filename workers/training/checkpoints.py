@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from workers.training.loop import CannotTrain
+from workers.training.processes import is_main
 
 KEPT = 2
 
@@ -50,8 +51,11 @@ def save_checkpoint(
 
     Of a module only what trains is written (its frozen weights come from its own folder). `extra` is JSON (data
     position, best so far, controllers); `tensors` are named groups, such as a moving average of the weights.
+    Of several processes, which hold the same, the first one writes.
     """
     target = folder / f"step-{step:08d}"
+    if not is_main():
+        return target
     with written_beside(target) as partial:
         for name, module in modules.items():
             _write(partial / f"module-{name}.safetensors", trainable(module))

@@ -24,6 +24,7 @@ from workers.training.checkpoints import fingerprint
 from workers.training.loop import CannotTrain, OnStep, Outcome, Signal, Step, start
 from workers.training.models import RewardModel, load_tokenizer, new_reward_model, read_context
 from workers.training.preferences import accuracy, judge
+from workers.training.processes import from_main
 from workers.training.rankings import Element, encode, prepare
 from workers.training.reward_model import fit, steps_of
 from workers.training.series import Part, train_in_turn
@@ -138,13 +139,15 @@ def _train_one(
 
     def judge_the_last(step: Step) -> Signal:
         if step.number == step.total:
-            judged.update(_judge(model, fold))
+            judged.update(from_main(lambda: _judge(model, fold)))
         return on_step(replace(step, metrics=step.metrics | judged))
 
     outcome = fit(config, model, fold.train, judge_the_last, checkpoints=checkpoints, belongs_to=belongs_to)
     if not outcome.finished:
         return outcome
-    return replace(outcome, metrics=judged or _judge(model, fold))  # killed before its figures were kept
+    return replace(
+        outcome, metrics=judged or from_main(lambda: _judge(model, fold))
+    )  # killed before its figures were kept
 
 
 def _judge(model: RewardModel, fold: Fold) -> dict[str, float]:

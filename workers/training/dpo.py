@@ -33,6 +33,7 @@ from workers.training.checkpoints import fingerprint, load_newest, refuse_foreig
 from workers.training.completion_logprobs import completion_logprobs
 from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, cosine, start, take_step
 from workers.training.models import autocast, context_of, load_policy, load_tokenizer, save_policy
+from workers.training.processes import everyones, from_main, is_main, share
 from workers.training.rankings import Element, Elements, prepare
 from workers.training.recomputing import recomputing
 from workers.training.rollout import Decoding, draw_completions, stop_ids
@@ -99,7 +100,7 @@ def train(
         refuse_foreign(checkpoint, belongs_to)
         extra = checkpoint.extra
     else:
-        extra = {"belongs_to": belongs_to, "before": write(config, model, tokenizer, shown)}
+        extra = {"belongs_to": belongs_to, "before": from_main(lambda: write(config, model, tokenizer, shown))}
 
     # 4. One optimizer step after the other. The model stays in evaluation mode: dropout would move the log-ratios.
     for number in range(checkpoint.step + 1 if checkpoint else 1, total + 1):
@@ -121,8 +122,8 @@ def train(
         # 5. Now and then: how it does on rankings it never saw, and what it writes.
         samples: tuple[Sample, ...] = ()
         if number % config.evaluate_every == 0 or number == total:
-            metrics |= held_out(config, model, valid_set)
-            after = write(config, model, tokenizer, shown)
+            metrics |= from_main(lambda: held_out(config, model, valid_set))
+            after = from_main(lambda: write(config, model, tokenizer, shown))
             samples = tuple(map(Sample, [each.text for each in shown], extra["before"], after))
 
         # 6. Checkpoint when one is due, tell the caller, stop if told to.
@@ -139,7 +140,7 @@ def train(
     if config.merge_lora:
         merge_lora(model)
     counts = _counts(elements)
-    metrics = held_out(config, model, valid_set) | counts
+    metrics = from_main(lambda: held_out(config, model, valid_set)) | counts
     save_policy(model, tokenizer, out, card=_card(config, base, counts, metrics))
     return Outcome(finished=True, step=total, metrics=metrics)
 
@@ -149,9 +150,11 @@ def with_reference(
 ) -> tuple[list[Known], list[Known]]:
     """The elements with the reference's log-probabilities: read from `file`, or taken now and written to it."""
     everything = [*elements.train, *elements.valid]
-    found = _read_reference(file, mark=mark)
+    found = from_main(lambda: _read_reference(file, mark=mark))
+    is_new = found is None
     if found is None:
         found = reference_logprobs(config, model, everything)
+    if is_new and is_main():
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial")
         save_file({"logprobs": found}, partial, metadata={"belongs_to": mark})
@@ -166,13 +169,14 @@ def reference_logprobs(config: DpoConfig, model: PreTrainedModel, elements: Sequ
     """log pi_ref of every completion of every element, one after the other: (N,) on the CPU."""
     found: list[Tensor] = [torch.empty(0)] * len(elements)
     by_length = sorted(range(len(elements)), key=lambda i: len(elements[i]))
-    for piece in micro_batches(by_length, config.micro_batch_size):
+    for piece in micro_batches(share(by_length), config.micro_batch_size):
         few = [elements[i] for i in piece]
         with autocast(config.precision), lora_off(model):
             sums = completion_logprobs(model, [e.prompt for e in few], [e.completions for e in few])
         for i, own in zip(piece, sums.cpu().split([len(e.completions) for e in few]), strict=True):
             found[i] = own
-    return torch.cat(found)
+    shares = everyones({i: own for i, own in enumerate(found) if len(own)})
+    return torch.cat([every for _, every in sorted((i, own) for each in shares for i, own in each.items())])
 
 
 def _read_reference(file: Path, *, mark: str) -> Tensor | None:
@@ -186,12 +190,25 @@ def _read_reference(file: Path, *, mark: str) -> Tensor | None:
 
 def accumulate(config: DpoConfig, model: PreTrainedModel, batch: Sequence[Known]) -> Tally:
     """Adds the gradient of the mean over prompts of the mean over their pairs, a micro-batch of prompts at a time."""
-    tally = Tally()
-    for piece in micro_batches(range(len(batch)), config.micro_batch_size):
-        loss = pair_loss(config, model, [batch[i] for i in piece], tally) / len(batch)
+    tally, own = Tally(), share(batch)
+    for piece in micro_batches(range(len(own)), config.micro_batch_size):
+        loss = pair_loss(config, model, [own[i] for i in piece], tally) / len(batch)
         loss.backward()
         tally.loss += float(loss.detach())
-    return tally
+    return in_all(everyones(tally))
+
+
+def in_all(tallies: Sequence[Tally]) -> Tally:
+    """What the processes' shares of one batch came to."""
+    whole = Tally()
+    for tally in tallies:
+        whole.loss += tally.loss
+        whole.margin += tally.margin
+        whole.chosen += tally.chosen
+        whole.rejected += tally.rejected
+        whole.right += tally.right
+        whole.pairs += tally.pairs
+    return whole
 
 
 def pair_loss(config: DpoConfig, model: PreTrainedModel, few: Sequence[Known], tally: Tally) -> Tensor:

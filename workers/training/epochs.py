@@ -18,6 +18,7 @@ from workers.training.limits import require_room
 from workers.training.loop import Sample
 from workers.training.models import context_of
 from workers.training.nll import mean_nll
+from workers.training.processes import is_main
 from workers.training.rollout import Decoding, draw_completions, stop_ids
 
 SHOWN_SAMPLES = 4
@@ -94,12 +95,16 @@ def noted(record: Record, seen: dict[str, float], model: PreTrainedModel, checkp
     epochs = [*record.epochs, seen]
     if any(_merit(other) >= _merit(seen) for other in record.epochs):
         return replace(record, epochs=epochs)
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    file = _weights_of(checkpoints, len(epochs))
+    if is_main():
+        _keep(model, _weights_of(checkpoints, len(epochs)))
+    return replace(record, epochs=epochs, best=len(epochs), previous_best=record.best)
+
+
+def _keep(model: PreTrainedModel, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: p.contiguous().clone() for name, p in trainable(model).items()}
     save_file(weights, file.with_suffix(".partial"))
     file.with_suffix(".partial").replace(file)
-    return replace(record, epochs=epochs, best=len(epochs), previous_best=record.best)
 
 
 def _merit(seen: dict[str, float]) -> float:
@@ -118,7 +123,7 @@ def take_best(record: Record, model: PreTrainedModel, checkpoints: Path) -> dict
 def drop_others(record: Record, checkpoints: Path) -> None:
     """Weights of epochs that neither this checkpoint nor the one before it calls the best may go."""
     named = {_weights_of(checkpoints, record.best), _weights_of(checkpoints, record.previous_best)}
-    for old in set(checkpoints.glob("best-*.safetensors")) - named:
+    for old in set(checkpoints.glob("best-*.safetensors")) - named if is_main() else ():
         old.unlink()
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from app.runs.configs import RunConfig, TrainingConfig
+from workers.training.processes import add_up_gradients
 
 ALL_THREADS = torch.get_num_threads()
 
@@ -94,8 +95,12 @@ def adamw(parameters: Iterable[nn.Parameter], config: TrainingConfig, *, learnin
 def take_step(
     optimizer: torch.optim.Optimizer, *, learning_rate: float, max_grad_norm: float, loss: float, step: int
 ) -> float:
-    """Clips the gradient, refuses what is not a number, moves the weights, clears the gradient; its length before."""
+    """Adds up the processes' gradients, clips, refuses what is not a number, moves the weights, clears the gradient.
+
+    `loss` is the whole batch's, the same in all processes. Returns the gradient's length before clipping.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    add_up_gradients(parameters)
     grad_norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf))
     refuse_nan(loss, grad_norm, step=step)
     for group in optimizer.param_groups:

@@ -29,6 +29,7 @@ from workers.training.checkpoints import written_beside
 from workers.training.fused import fuse
 from workers.training.loop import CannotTrain
 from workers.training.matmul import multiply_by_onednn
+from workers.training.processes import is_main
 from workers.training.shared_prefix import last_hidden, shares_prefix
 
 # A worker's log is for people: no progress bars, no table of the head that is new by intent.
@@ -210,6 +211,8 @@ def save_reward_model(model: RewardModel, tokenizer: PreTrainedTokenizerBase, ou
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path, card: str) -> None:
     """Adapters that were not merged are saved as such, beside the weights that they were trained on."""
     adapter = detach_lora(model)
+    if not is_main():
+        return
     with written_beside(out) as partial:
         if adapter is not None:
             save_adapter(adapter, partial / ADAPTER)

@@ -13,6 +13,8 @@ from workers.training.demonstrations import Row
 from workers.training.heads import body_and_head, hidden_at, summed_nll
 from workers.training.models import autocast
 from workers.training.packing import packed_hidden, packs
+from workers.training.processes import share as own_share
+from workers.training.processes import summed
 
 EVALUATION_BATCH = 16
 
@@ -20,16 +22,17 @@ EVALUATION_BATCH = 16
 def accumulate(model: PreTrainedModel, rows: Sequence[Row], *, config: SftConfig, share: float) -> float:
     """Adds the gradient of `share` x the mean loss over the rows' target tokens, a micro-batch at a time.
 
-    The mean is over the tokens of all rows, so the micro-batch size changes nothing. Returns the mean loss.
+    The mean is over the tokens of all rows, so neither the micro-batch size nor the number of processes, each of which
+    takes its share of them, changes anything. Returns the mean loss.
     """
     targets = sum(row.targets for row in rows)
-    total = 0.0
-    for piece in micro_batches(range(len(rows)), config.micro_batch_size):
+    total, own = 0.0, own_share(rows)
+    for piece in micro_batches(range(len(own)), config.micro_batch_size):
         with autocast(config.precision):
-            nll = completion_nll(model, [rows[i] for i in piece])
+            nll = completion_nll(model, [own[i] for i in piece])
         (nll * (share / targets)).backward()
         total += float(nll.detach())
-    return total / targets
+    return summed({"nll": total})["nll"] / targets
 
 
 def mean_nll(model: PreTrainedModel, rows: Sequence[Row]) -> float:

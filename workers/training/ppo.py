@@ -4,7 +4,7 @@
 
 A prompt is a bandit's state, a completion its one action. Each iteration plays `batch_size` episodes with the
 policy as it is, then takes inner_epochs x minibatches optimizer steps on them. ptx_coefficient 0 is plain PPO.
-Simplified: one process. Everything random is a function of the seed and of where the run stands, so a run that
+Everything random is a function of the seed and of where the run stands, so a run that
 was killed ends, on a CPU, with the same bits as one that was not. What is saved is the moving average of the
 policy's weights (the paper keeps one, at 0.992, without saying what moves it: here an optimizer step).
 """

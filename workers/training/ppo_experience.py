@@ -14,7 +14,8 @@ from workers.rlhf.ppo_losses import explained_variance, per_token_rewards
 from workers.training.batching import micro_batches
 from workers.training.models import autocast
 from workers.training.ppo_networks import Networks, Rows, stack_rows
-from workers.training.rollout import Decoding, Drawn, draw_completions
+from workers.training.processes import add_up, share
+from workers.training.rollout import Decoding, Drawn, draw_together
 
 
 @dataclass(slots=True)
@@ -49,10 +50,14 @@ def collect(
     kl_coefficient: float,
     eos_id: int,
 ) -> Experience:
-    """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn."""
+    """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn.
+
+    Several processes share the drawing and the measuring; each then holds all episodes, so that what is taken over
+    the batch (whitening, means, KL) is taken over the whole of it.
+    """
     # 1. Completions from the policy as it is now, at the rollout temperature, and their log-probabilities.
     with torch.no_grad(), autocast(config.precision):
-        drawn = [only for (only,) in draw_completions(networks.policy, prompts, uniforms, decoding=decoding)]
+        drawn = [only for (only,) in draw_together(networks.policy, prompts, uniforms, decoding=decoding)]
 
     # 2. Log-probabilities under the reference, values, and one score an episode.
     completions = [episode.tokens for episode in drawn]
@@ -99,6 +104,9 @@ class Measured:
     spread: Tensor
     watch_scores: Tensor | None
 
+    def all(self) -> tuple[Tensor | None, ...]:
+        return self.logprobs, self.ref_logprobs, self.values, self.scores, self.spread, self.watch_scores
+
 
 @torch.no_grad()
 def measure(
@@ -121,7 +129,7 @@ def measure(
         spread=scores.clone(),
         watch_scores=scores.clone() if networks.watch else None,
     )
-    for piece in micro_batches(by_length(prompts, completions), config.micro_batch_size):
+    for piece in micro_batches(share(by_length(prompts, completions)), config.micro_batch_size):
         rows = stack_rows([prompts[i] for i in piece], [completions[i] for i in piece], device=mask.device)
         with autocast(config.precision):
             ref_logprobs = networks.ref_logprobs(rows, temperature=config.temperature)
@@ -136,6 +144,7 @@ def measure(
             if measured.logprobs is not None:
                 logprobs = networks.logprobs(rows, temperature=config.temperature)
                 measured.logprobs[piece] = scatter(logprobs, mask[piece])
+    add_up(tensor for tensor in measured.all() if tensor is not None)  # each process has 0 where others measured
     return measured
 
 

@@ -13,6 +13,7 @@ from workers.training.ppo_data import Data
 from workers.training.ppo_experience import as_judged
 from workers.training.ppo_networks import Networks, stack_rows
 from workers.training.ppo_update import text_nll
+from workers.training.processes import from_main
 from workers.training.rollout import Decoding, draw_completions, uniform_numbers
 
 
@@ -30,9 +31,13 @@ class Look:
         return {f"{name}_before": value for name, value in self.metrics.items()}
 
 
-@torch.no_grad()
 def look(networks: Networks, data: Data, *, config: PpoConfig, decoding: Decoding) -> Look:
     """Sample one completion of each prompt to look at and score it."""
+    return from_main(lambda: _look(networks, data, config=config, decoding=decoding))
+
+
+@torch.no_grad()
+def _look(networks: Networks, data: Data, *, config: PpoConfig, decoding: Decoding) -> Look:
     prompts = [said.tokens for said in data.looked_at]
     uniforms = uniform_numbers(config.seed, "look", shape=(len(prompts), 1, decoding.max_new_tokens))
     with autocast(config.precision):

@@ -15,6 +15,7 @@ from workers.training.loop import adamw, take_step
 from workers.training.models import autocast
 from workers.training.ppo_experience import Experience
 from workers.training.ppo_networks import Networks
+from workers.training.processes import share, summed
 from workers.training.recomputing import recomputing
 
 # A pass of so many tokens, padding included, keeps a CPU or a GPU busy; a larger one only carries more padding.
@@ -99,13 +100,15 @@ def accumulate_gradients(
         add_ppo_gradients(networks, experience, [minibatch[place] for place in places], count, sums, config=config)
     if texts:
         add_text_gradient(networks, texts, sums, config=config)
-    return sums.totals
+    return summed(sums.totals)
 
 
 def pieces(networks: Networks, lengths: Sequence[int], config: PpoConfig) -> list[list[int]]:
-    """Which rows of these lengths pass at once."""
+    """Which of this process's rows pass at once; `lengths` are those of all."""
     tokens = TOKENS_CPU if networks.policy.device.type == "cpu" else TOKENS_GPU
-    return even_pieces(lengths, most=config.micro_batch_size, tokens=tokens)
+    own = share(sorted(range(len(lengths)), key=lambda i: -lengths[i]))
+    found = even_pieces([lengths[i] for i in own], most=config.micro_batch_size, tokens=tokens)
+    return [[own[i] for i in piece] for piece in found]
 
 
 def add_ppo_gradients(

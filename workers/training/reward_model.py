@@ -4,7 +4,7 @@ One prompt with all its ranked completions is one element of the batch, and ever
 loss, so that each completion is encoded once. The prompt is encoded once too, its keys and values shared by its
 completions. One epoch, cosine to 10 % of the peak, dropout off. Ties are dropped or (soft) pull two scores together.
 Afterwards a bias sets the mean score of the demonstrations to 0.
-Simplified: one process; the last step is kept, as the paper's single epoch leaves nothing to choose from.
+Simplified: the last step is kept, as the paper's single epoch leaves nothing to choose from.
 """
 
 import statistics
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ from workers.training.models import (
     save_reward_model,
 )
 from workers.training.preferences import EVALUATION_BATCH, figures, judge, report
+from workers.training.processes import from_main, share, summed
 from workers.training.rankings import Element, Elements, prepare
 from workers.training.recomputing import recomputing
 from workers.training.series import Part, train_in_turn
@@ -121,16 +123,25 @@ def train_member(
     if not outcome.finished:
         return outcome
 
-    # 3. Bias, held-out rankings, folder.
+    # 3. Bias, held-out rankings, folder: of several processes the first one's work.
+    metrics, said = from_main(partial(finish, config, model, material, out))
+    return Outcome(finished=True, step=outcome.step, metrics=metrics, report=said)
+
+
+def finish(
+    config: RewardModelConfig, model: RewardModel, material: Material, out: Path
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Sets the bias, judges the model on held-out rankings and writes it; its figures, and what is no single figure."""
     if config.merge_lora:
         merge_lora(model)
     model.bias = bias_to_demonstrations(config, model, material)
-    judged = judge(model, elements.valid)
-    metrics = figures(judged) | _counts(elements) | {"bias": model.bias}
-    said, data = _card_text(material.demonstrations), _counts(elements)
-    card = model_card("Reward model", said, base=material.base, config=config, data=data, metrics=metrics)
+    judged = judge(model, material.elements.valid)
+    counts = _counts(material.elements)
+    metrics = figures(judged) | counts | {"bias": model.bias}
+    said = _card_text(material.demonstrations)
+    card = model_card("Reward model", said, base=material.base, config=config, data=counts, metrics=metrics)
     save_reward_model(model, material.tokenizer, out, card=card)
-    return Outcome(finished=True, step=outcome.step, metrics=metrics, report=report(judged))
+    return metrics, report(judged)
 
 
 def steps_of(config: RankingsConfig, elements: Sequence[Element]) -> int:
@@ -208,16 +219,18 @@ def accumulate(model: RewardModel, elements: Sequence[Element], *, config: Ranki
     Returns that loss, and how many untied pairs were scored in the labeler's order (equal scores count one half).
     """
     loss = right = 0.0
-    for piece in micro_batches(range(len(elements)), config.micro_batch_size):
-        few = [elements[i] for i in piece]
+    own = share(elements)
+    for piece in micro_batches(range(len(own)), config.micro_batch_size):
+        few = [own[i] for i in piece]
         with autocast(config.precision):
             scores, pairs = score(model, few)
         weights = pair_weights(pairs.prompts, len(few))
-        summed = ranking_loss(scores, pairs.winners, pairs.losers, weights, pairs.targets) / len(elements)
-        summed.backward()
-        loss += float(summed.detach())
+        part = ranking_loss(scores, pairs.winners, pairs.losers, weights, pairs.targets) / len(elements)
+        part.backward()
+        loss += float(part.detach())
         right += float(_right(scores.detach(), pairs))
-    return loss, right
+    totals = summed({"loss": loss, "right": right})
+    return totals["loss"], totals["right"]
 
 
 def score(model: RewardModel, elements: Sequence[Element]) -> tuple[Tensor, Pairs]:

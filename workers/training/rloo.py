@@ -4,7 +4,7 @@
 
 Each prompt is played k times, and what its other k - 1 completions got is a completion's baseline. A completion is one
 action with one probability: its KL to the initial policy is part of its reward, and its ratio is what is clipped.
-A prompt's completions are encoded together, the prompt once. Simplified: one process, no plain text, no moving average;
+A prompt's completions are encoded together, the prompt once. Simplified: no plain text, no moving average;
 the last weights are kept. Everything random is a function of the seed and of where the run stands.
 """
 
@@ -27,6 +27,7 @@ from workers.training.models import autocast, load_tokenizer, save_policy
 from workers.training.ppo import ROWS_IN_FLIGHT, SHOWN_SAMPLES, visits
 from workers.training.ppo_data import refuse_other_tokenizer
 from workers.training.ppo_update import Sums, warmup
+from workers.training.processes import share, summed
 from workers.training.recomputing import recomputing
 from workers.training.rloo_episodes import Data, Episodes, Networks, load_networks, look, play, prepare, prompts_at_once
 from workers.training.rollout import Decoding, stop_ids, uniform_numbers
@@ -161,10 +162,10 @@ def accumulate(
     config: RlooConfig, networks: Networks, episodes: Episodes, minibatch: Sequence[int], sums: Sums
 ) -> float:
     """Adds the gradient of one minibatch's loss, whatever the micro-batch size; returns the loss."""
-    k, total = config.completions_per_prompt, 0.0
+    k, own = config.completions_per_prompt, Sums()
     count = torch.tensor(float(len(minibatch) * k))
     by_length = sorted(minibatch, key=lambda i: -len(episodes.prompts[i]) - sum(map(len, episodes.completions[i])))
-    for piece in micro_batches(by_length, prompts_at_once(config, k)):
+    for piece in micro_batches(share(by_length), prompts_at_once(config, k)):
         groups = [episodes.completions[i] for i in piece]
         with autocast(config.precision):
             logprobs = networks.logprobs(
@@ -175,9 +176,10 @@ def accumulate(
             logprobs, old, advantages, torch.ones_like(old), clip_range=config.clip_range, count=count
         )
         part.loss.backward()
-        total += float(part.loss.detach())
-        sums.add(policy_loss=part.loss.detach(), clip_fraction=part.clip_fraction, approx_kl=part.approx_kl)
-    return total
+        own.add(policy_loss=part.loss.detach(), clip_fraction=part.clip_fraction, approx_kl=part.approx_kl)
+    totals = summed(own.totals)
+    sums.add(**totals)
+    return totals["policy_loss"]
 
 
 def compared(data: Data, before: dict[str, Any], now: dict[str, Any]) -> tuple[Sample, ...]:

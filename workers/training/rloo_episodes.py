@@ -19,7 +19,8 @@ from workers.training.limits import refuse_if_most_left_out, require_room
 from workers.training.loop import CannotTrain
 from workers.training.models import RewardModel, autocast, context_of, load_policy, load_reward_model
 from workers.training.ppo_experience import as_judged, repeated_share
-from workers.training.rollout import Decoding, draw_completions, uniform_numbers
+from workers.training.processes import add_up, share
+from workers.training.rollout import Decoding, draw_together, uniform_numbers
 
 Group = list[list[int]]  # one prompt's completions, as tokens
 
@@ -111,7 +112,7 @@ def play(
     """Draw k completions of each prompt and measure them; `uniforms` (M, k, max_new_tokens) decide what is drawn."""
     # 1. Completions from the policy as it is now, and their log-probabilities at the rollout temperature.
     with autocast(config.precision):
-        drawn = draw_completions(networks.policy, prompts, uniforms, decoding=decoding)
+        drawn = draw_together(networks.policy, prompts, uniforms, decoding=decoding)
     completions = [[each.tokens for each in group] for group in drawn]
     judged = [[as_judged(each, eos_id) for each in group] for group in drawn]
     heat = config.temperature
@@ -152,10 +153,11 @@ def measured(
     """A number for every completion, a few prompts of like length at a time: (M, k) on the CPU."""
     found = torch.zeros(len(prompts), len(groups[0]))
     by_length = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]) - sum(map(len, groups[i])))
-    for piece in micro_batches(by_length, prompts_at_once(config, len(groups[0]))):
+    for piece in micro_batches(share(by_length), prompts_at_once(config, len(groups[0]))):
         with autocast(config.precision):
             numbers = measure([prompts[i] for i in piece], [groups[i] for i in piece])
         found[piece] = numbers.float().cpu().view(len(piece), -1)
+    add_up([found])  # each process has 0 where others measured
     return found
 
 
@@ -168,7 +170,7 @@ def look(config: RlooConfig, networks: Networks, data: Data, *, decoding: Decodi
     prompts = [tokens for _, tokens in data.looked_at]
     uniforms = uniform_numbers(config.seed, "look", shape=(len(prompts), 1, decoding.max_new_tokens))
     with torch.no_grad(), autocast(config.precision):
-        drawn = draw_completions(networks.policy, prompts, uniforms, decoding=decoding)
+        drawn = draw_together(networks.policy, prompts, uniforms, decoding=decoding)
     judged = [[as_judged(each, data.tokenizer.eos_token_id) for each in group] for group in drawn]
     with torch.no_grad():
         rewards = measured(config, prompts, judged, networks.reward.score_completions).flatten()

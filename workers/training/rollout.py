@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from workers.training.decoding_attention import attending_by_products
 from workers.training.matmul import weights_laid_out
+from workers.training.processes import gathered, share
 
 IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
 CPU_CACHE_BYTES = 1 << 30
@@ -105,6 +106,15 @@ def draw_completions(
         while batch.make_room():
             batch.step()
     return batch.drawn
+
+
+def draw_together(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], uniforms: Tensor, *, decoding: Decoding
+) -> list[list[Drawn]]:
+    """`draw_completions` with the prompts shared among the processes; each then holds all completions."""
+    own = share(range(len(prompts)))
+    few = [prompts[i] for i in own]
+    return gathered(draw_completions(model, few, uniforms[own], decoding=decoding) if few else [])
 
 
 class Batch:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workers.training.checkpoints import complete_checkpoints
 from workers.training.loop import CannotTrain, OnStep, Outcome, Signal, Step
+from workers.training.processes import is_main
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +64,14 @@ def train_in_turn(parts: Sequence[Part], on_step: OnStep, *, folder: Path, belon
 
 def _clear(folder: Path) -> None:
     """What led to an outcome that is kept is no longer needed."""
-    for checkpoint in complete_checkpoints(folder):
+    for checkpoint in complete_checkpoints(folder) if is_main() else ():
         shutil.rmtree(checkpoint)
 
 
 def _write(kept: Path, outcome: Outcome, belongs_to: str) -> None:
     """Whole or not at all."""
+    if not is_main():
+        return
     kept.parent.mkdir(parents=True, exist_ok=True)
     beside = kept.with_suffix(".partial")
     with beside.open("w") as file:

@@ -6,12 +6,13 @@ Loss on the completion and its end token only, as a mean over the tokens of the 
 of the peak without warmup; residual dropout. After each epoch the validation loss is taken and, where a reward model
 is given, the reward of greedy completions of validation prompts; the best epoch by reward is kept (C.1), else the best
 by validation loss, else the last. The policy that PPO starts from is made with epochs=2 and pretraining_mix=0.1 (C.3).
-Simplified: one process; the paper's learning-rate search is the admin's.
+Simplified: the paper's learning-rate search is the admin's.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,6 +40,7 @@ from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, 
 from workers.training.models import context_of, load_policy, load_tokenizer, save_policy
 from workers.training.nll import accumulate, padding_share
 from workers.training.packing import packs
+from workers.training.processes import draw_apart, from_main
 from workers.training.recomputing import recomputing
 
 Metrics = dict[str, float]
@@ -76,7 +78,7 @@ def train(
     belongs_to = fingerprint(config, [*examples, *texts])
     done, record = resume(trainee, checkpoints, belongs_to)
     if record is None:
-        record = Record(before=write(config, model, tokenizer, looked_at(config, data, judge)))
+        record = Record(before=from_main(lambda: write(config, model, tokenizer, looked_at(config, data, judge))))
 
     # 3. One optimizer step after the other.
     an_epoch = steps_in_epoch(config, data)
@@ -89,7 +91,7 @@ def train(
         # 4. After each epoch: how good, and is it the best so far?
         samples: tuple[Sample, ...] = ()
         if number % an_epoch == 0:
-            seen, samples = evaluate(config, model, tokenizer, data, judge, before=record.before)
+            seen, samples = from_main(partial(evaluate, config, model, tokenizer, data, judge, before=record.before))
             metrics |= seen
             epoch = {"epoch": float(number // an_epoch), "loss": metrics["loss"], **seen}
             record = noted(record, epoch, model, checkpoints)
@@ -129,6 +131,7 @@ def learn(
     """One optimizer step on a batch of demonstrations, and on plain text where the mix asks for it."""
     began = time.perf_counter()
     trainee.model.train()
+    draw_apart(config.seed, step)
     with recomputing(trainee.model, wanted=config.activation_checkpointing):
         metrics = {"loss": accumulate(trainee.model, batch, config=config, share=1 - config.pretraining_mix)}
         if config.pretraining_mix:
