@@ -59,6 +59,13 @@ class TrainingConfig(RunConfig):
     micro_batch_size: int = setting(
         8, "Examples in memory at once; smaller needs less memory and changes no result.", paper="REC", ge=1, le=65_536
     )
+    processes: int = setting(
+        1,
+        "Processes of one worker that share each step's examples: one a GPU, or some of the CPU's cores each.",
+        paper="REC",
+        ge=1,
+        le=1024,
+    )
     lora_rank: int = setting(
         0,
         "Rank of low-rank adapters (LoRA); 0 trains every weight.",
@@ -91,6 +98,8 @@ class TrainingConfig(RunConfig):
     def _micro_batch_fits(self) -> Self:
         if self.micro_batch_size > self.batch_size:
             raise ValueError(f"micro_batch_size {self.micro_batch_size} is larger than batch_size {self.batch_size}")
+        if self.processes > self.batch_size:
+            raise ValueError(f"processes {self.processes} are more than batch_size {self.batch_size} has examples for")
         return self
 
 

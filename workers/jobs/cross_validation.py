@@ -3,16 +3,15 @@
 from app.runs import service
 from workers.jobs.claimed import Claimed
 from workers.jobs.patience import patiently
+from workers.jobs.together import train
 from workers.training.loop import Outcome
 
 
 def work(claimed: Claimed) -> Outcome:
     claimed.note("Loading the rankings")
-    from workers.training.cross_validation import cross_validate
-
-    outcome = cross_validate(
-        claimed.config, list(claimed.examples("comparisons")), claimed, base=claimed.model_folder("base"),
-        checkpoints=claimed.checkpoints,
+    outcome = train(
+        claimed, "cross_validation:cross_validate", list(claimed.examples("comparisons")),
+        base=claimed.model_folder("base"), checkpoints=claimed.checkpoints,
     )  # fmt: skip
     if outcome.finished:
         result = {**service.finite(outcome.metrics), **outcome.report}

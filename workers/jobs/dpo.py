@@ -3,15 +3,14 @@
 from app.registry.models import ModelKind
 from workers.jobs.claimed import Claimed
 from workers.jobs.storing import store_model
+from workers.jobs.together import train
 from workers.training.loop import Outcome
 
 
 def work(claimed: Claimed) -> Outcome:
     claimed.note("Loading the model")
-    from workers.training.dpo import train
-
     outcome = train(
-        claimed.config, list(claimed.examples("comparisons")), claimed, base=claimed.model_folder("base"),
+        claimed, "dpo", list(claimed.examples("comparisons")), base=claimed.model_folder("base"),
         out=claimed.out, checkpoints=claimed.checkpoints,
     )  # fmt: skip
     if outcome.finished:

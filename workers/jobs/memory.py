@@ -50,6 +50,8 @@ def refuse_too_large(claimed: Claimed) -> None:
     needed = bytes_needed(claimed.run.kind, claimed.subject.parameters or 0, lora=lora)
     beside = JUDGES if claimed.run.kind != RunKind.sampling else ("reward_model",)
     needed += sum(FROZEN * (model.parameters or 0) for part, model in claimed.models.items() if part in beside)
+    if isinstance(claimed.config, TrainingConfig) and not torch.cuda.is_available():
+        needed *= claimed.config.processes  # a GPU's memory is a process's own, the CPU's is everybody's
     free = bytes_free()
     if free is not None and needed > free:
         advice = "" if lora else " A lora_rank above 0 needs far less."

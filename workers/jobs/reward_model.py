@@ -3,15 +3,16 @@
 from app.registry.models import ModelKind
 from workers.jobs.claimed import Claimed
 from workers.jobs.storing import store_models
+from workers.jobs.together import train
 from workers.training.loop import Outcome
 
 
 def work(claimed: Claimed) -> Outcome:
     claimed.note("Loading the model")
-    from workers.training.reward_model import member_folders, train
+    from workers.training.reward_model import member_folders
 
     outcome = train(
-        claimed.config, list(claimed.examples("comparisons")), claimed, base=claimed.model_folder("base"),
+        claimed, "reward_model", list(claimed.examples("comparisons")), base=claimed.model_folder("base"),
         out=claimed.out, checkpoints=claimed.checkpoints, demonstrations=list(claimed.examples("demonstrations")),
     )  # fmt: skip
     if outcome.finished:

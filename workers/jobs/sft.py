@@ -3,15 +3,14 @@
 from app.registry.models import ModelKind
 from workers.jobs.claimed import Claimed
 from workers.jobs.storing import store_model
+from workers.jobs.together import train
 from workers.training.loop import Outcome
 
 
 def work(claimed: Claimed) -> Outcome:
     claimed.note("Loading the model")
-    from workers.training.sft import train
-
     outcome = train(
-        claimed.config, list(claimed.examples("demonstrations")), claimed, base=claimed.model_folder("base"),
+        claimed, "sft", list(claimed.examples("demonstrations")), base=claimed.model_folder("base"),
         out=claimed.out, checkpoints=claimed.checkpoints, texts=claimed.examples("texts"),
         reward_model=claimed.optional_folder("reward_model"),
     )  # fmt: skip

@@ -93,7 +93,7 @@ def load_newest(
 
 def fingerprint(config: BaseModel, rows: Sequence[object]) -> str:
     """What a run is made of, in one word: its settings (not those that change no result) and its data."""
-    settings = config.model_dump_json(exclude={"checkpoint_every", "threads"})
+    settings = config.model_dump_json(exclude={"checkpoint_every", "threads", "processes"})
     return hashlib.sha256(f"{settings}{rows!r}".encode()).hexdigest()
 
 
