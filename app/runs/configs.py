@@ -48,7 +48,7 @@ class RunConfig(BaseModel):
     max_completion_tokens: int = setting(
         1000, "Longest completion, its end token not counted.", paper="1,000 (App. C)", ge=1, le=131_072
     )
-    threads: int = setting(0, "CPU threads; 0 uses all.", paper="REC", ge=0, le=1024)
+    threads: int = setting(0, "CPU threads of each process; 0 shares all of them out.", paper="REC", ge=0, le=1024)
 
 
 class TrainingConfig(RunConfig):

@@ -1,0 +1,89 @@
+"""The words between the tables of docs/scaling.md."""
+
+ABOUT = """
+# Scaling out
+
+What fits where, what each step costs, and which engine carries it, for models of 1.3B, 7B and 70B parameters. This
+file is written by `python -m benchmarks.scaling`; a test compares them, and the formulas with real models. All of it
+is arithmetic, none of it was measured: measured figures stand in [benchmarks.md](benchmarks.md).
+"""
+
+MANY = """
+## Several processes
+
+*Processes* in the form of a new run says how many share it, one a GPU (without GPUs: one or more CPU cores each). The
+worker starts them with `torchrun`, listens to the first one's steps, passes on a stop, and starts all of them again
+from the last checkpoint when one is killed. A run that asks for more than its worker has is refused. There is no
+scheduler of our own: a worker works on one run at a time, with the GPUs that `CUDA_VISIBLE_DEVICES` shows it.
+
+- Every process runs the whole trainer with the same seeds and order, takes every n-th row of each batch, and divides
+  by counts of the whole batch. Gradients are added up once an optimizer step. So losses, accuracies, KL, the
+  whitening of advantages and the length of the gradient are those of the whole batch, under any number of processes;
+  what one process makes, two make to 1e-5 (dropout is drawn anew in each process).
+- PPO's and RLOO's completions are drawn and scored by all processes, then known to all of them. Evaluation between
+  epochs is the first process's work, and so are checkpoints and models.
+- A run stopped under one number of processes goes on under another.
+- Every process holds the whole model: weights, gradients and Adam are **not** sharded. What one GPU cannot hold needs
+  LoRA, or an engine that shards (the table below says from where).
+
+Several nodes: the task is a file that all of them can read, with its folders and its settings, as
+`workers.training.launched.write_task` writes it. On each node:
+
+    torchrun --nnodes 2 --nproc-per-node 8 --rdzv-backend c10d --rdzv-endpoint HOST:29400 \\
+        -m workers.training.launched TASK
+
+The first process prints each step as a line of JSON. Checkpoints and model lie in the task's folders, which the nodes
+must share; started again, it goes on from there.
+"""
+
+FITS = """
+## What fits where
+
+A parameter that trains takes 16 bytes (fp32 weight 4, gradient 4, Adam 8; with bf16 the products are cast, the
+weights stay fp32), one that does not takes 4. PPO trains policy and value network, keeps reference and reward model,
+and averages the policy's weights: 44 bytes; with LoRA policy and reference are one set of weights, value network and
+reward model another: 8. Adapters of rank 16 add less than 1 %. The last column leaves a fifth of each GPU for
+activations; a number above 1 means that no single GPU of 80 GB will do, that is, engines that shard: torch's FSDP2
+carries SFT and reward models of any of these sizes. With Touchstone's own trainers: everything at 1.3B; LoRA at 7B
+(PPO too); at 70B nothing without sharding, also not with LoRA, since its base weights are kept in fp32.
+"""
+
+COSTS = """
+Activations are those of SFT in bf16, for each token of a micro-batch; *recomputed* is with
+`activation_checkpointing`, which makes a step a third longer. Logits are never held: losses are taken in pieces of 64
+MiB. Keys and values are bf16; Touchstone draws 64 rows at a time, so an eighth of the last column in each process.
+
+## What a step costs
+
+FLOPs, with the paper's batches (32 demonstrations, 64 prompts, 512 episodes) and its mean lengths: 408 + 38 tokens a
+demonstration, 199 a ranking's prompt, 166 a PPO prompt. The paper does not give the rest; assumed are 6 completions
+of 100 tokens a ranking, read with the prompt encoded once, 200 tokens an episode and 256 a ptx example. A pass is 2 x
+weights x tokens + attention, training three of them; all of PPO's networks are of one size here (the paper keeps
+reward model and value network at 6B).
+"""
+
+HOURS = """
+## GPU-hours of the paper's runs
+
+16 epochs over 12,725 demonstrations, one over 33,207 rankings, 256,000 episodes, on H100s (989 TFLOP/s in bf16, 3.35
+TB/s) at {training:.0%} of the peak where arithmetic decides and {reading:.0%} of the bandwidth where drawing reads
+weights and caches, 512 rows side by side. Both shares are assumptions. GPU-hours do not depend on how many GPUs share
+the work, as long as they wait for nobody. As a check, the same formulas give {sft:.1f} petaflop/s-days for the
+paper's SFT at 175B and {ppo:.0f} for PPO-ptx, with every row as long as its context of 2,048 tokens (episodes 1,024,
+as its limits say); the paper reports 4.9 and 60 (5.1).
+
+*Drawing* is a small part only with many rows side by side: with 64 rows the weights are read eight times as often.
+That is what an engine such as vLLM is for: paged caches, hundreds of rows in flight, weights split over GPUs.
+"""
+
+MOVED = """
+## Bytes moved
+
+Adding up gradients sends 2 (n - 1) / n x 4 bytes a parameter once an optimizer step, whatever the micro-batches; with
+LoRA only the adapters'. The times are for links of 450 GB/s within a node and 50 GB/s between nodes, each GPU its
+own; beside them the arithmetic of an SFT step of 32 demonstrations over 8 GPUs. Within a node the sum costs about as
+much as half of so small a step, because it waits for the backward pass to end; DDP, which overlaps both, would hide
+most of it, and FSDP moves as many bytes. Between nodes a batch of 32 short rows is too small for 16 GPUs, overlapped
+or not. A reward-model step is four times as long and PPO's update takes 8 steps an iteration of the same gradient.
+Episodes, figures and checkpoints' signals are kilobytes.
+"""
