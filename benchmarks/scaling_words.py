@@ -23,8 +23,10 @@ scheduler of our own: a worker works on one run at a time, with the GPUs that `C
 - PPO's and RLOO's completions are drawn and scored by all processes, then known to all of them. Evaluation between
   epochs is the first process's work, and so are checkpoints and models.
 - A run stopped under one number of processes goes on under another.
-- Every process holds the whole model: weights, gradients and Adam are **not** sharded. What one GPU cannot hold needs
-  LoRA, or an engine that shards (the table below says from where).
+- Every process holds the whole model, unless an SFT or reward-model run is *sharded*: then weights, gradients and Adam
+  lie in shards (torch's FSDP2), each layer is gathered when a pass comes to it, and losses and weights are the same
+  to 1e-5. To evaluate and to save, the first process holds the model whole beside its shard, 4 bytes a parameter.
+  PPO, DPO and RLOO are not sharded: what one GPU cannot hold needs LoRA there.
 
 Several nodes: the task is a file that all of them can read, with its folders and its settings, as
 `workers.training.launched.write_task` writes it. On each node:
@@ -43,9 +45,9 @@ A parameter that trains takes 16 bytes (fp32 weight 4, gradient 4, Adam 8; with 
 weights stay fp32), one that does not takes 4. PPO trains policy and value network, keeps reference and reward model,
 and averages the policy's weights: 44 bytes; with LoRA policy and reference are one set of weights, value network and
 reward model another: 8. Adapters of rank 16 add less than 1 %. The last column leaves a fifth of each GPU for
-activations; a number above 1 means that no single GPU of 80 GB will do, that is, engines that shard: torch's FSDP2
-carries SFT and reward models of any of these sizes. With Touchstone's own trainers: everything at 1.3B; LoRA at 7B
-(PPO too); at 70B nothing without sharding, also not with LoRA, since its base weights are kept in fp32.
+activations. A number above 1 needs shards: *sharded* at 7B (SFT and reward model, 16 / n bytes a parameter on each of n
+GPUs and 4 more on the first). Full PPO at 7B, and everything at 70B, is beyond Touchstone's own trainers, since the
+base weights are kept in fp32 on every GPU and the first one must hold the model whole; LoRA carries PPO at 7B.
 """
 
 COSTS = """

@@ -1,11 +1,9 @@
 """What an admin may set for each kind of run: one pydantic model a kind, with bounds, help and the paper's values."""
 
-import re
 from enum import StrEnum
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
 
 
 class RunKind(StrEnum):
@@ -24,16 +22,6 @@ def setting(default: Any, description: str, *, paper: str, rec: bool = False, **
     The default is the paper's for 1.3B where `paper` names a section; else, or with `rec`, it is our recommendation.
     """
     return Field(default=default, description=description, json_schema_extra={"paper": paper, "rec": rec}, **bounds)
-
-
-def section_of(info: FieldInfo) -> str | None:
-    """The paper's section that gives a field its default; None: it is our recommendation."""
-    said = info.json_schema_extra
-    if not isinstance(said, dict) or said.get("rec"):
-        return None
-    in_parentheses = re.findall(r"\(([^()]*)\)", str(said["paper"]))
-    section = re.search(r"App\. [A-E]|\b[A-E]\.\d+|\b\d\.\d\b", in_parentheses[-1]) if in_parentheses else None
-    return section.group() if section else None
 
 
 class RunConfig(BaseModel):
@@ -60,11 +48,7 @@ class TrainingConfig(RunConfig):
         8, "Examples in memory at once; smaller needs less memory and changes no result.", paper="REC", ge=1, le=65_536
     )
     processes: int = setting(
-        1,
-        "Processes of one worker that share each step's examples: one a GPU, or some of the CPU's cores each.",
-        paper="REC",
-        ge=1,
-        le=1024,
+        1, "Processes that share each step's examples: one a GPU, or some CPU cores each.", paper="REC", ge=1, le=1024
     )
     lora_rank: int = setting(
         0,
@@ -103,7 +87,23 @@ class TrainingConfig(RunConfig):
         return self
 
 
-class SftConfig(TrainingConfig):
+class ShardableConfig(TrainingConfig):
+    """What runs have whose model need not fit one GPU."""
+
+    sharded: bool = setting(
+        False,
+        "Weights, gradients and Adam in shards over the processes (FSDP), for a model that one GPU cannot train.",
+        paper="REC",
+    )
+
+    @model_validator(mode="after")
+    def _shards_are_of_use(self) -> Self:
+        if self.sharded and (self.processes == 1 or self.lora_rank):
+            raise ValueError("sharded spreads every weight over processes: it needs 2 or more, and lora_rank 0")
+        return self
+
+
+class SftConfig(ShardableConfig):
     """Supervised fine-tuning on demonstrations. The learning rate falls along a cosine, without warmup (App. C.1)."""
 
     learning_rate: float = setting(9.65e-6, "Peak learning rate.", paper="9.65e-6, at 175B 5.03e-6 (C.1)", gt=0, le=1)
@@ -151,7 +151,7 @@ class RankingsConfig(TrainingConfig):
     )
 
 
-class RewardModelConfig(RankingsConfig):
+class RewardModelConfig(RankingsConfig, ShardableConfig):
     """Reward model on rankings: one epoch, all pairs of a prompt's ranking together (App. C.2)."""
 
     members: int = setting(

@@ -1,11 +1,14 @@
 """Named starting points of a new run's form: the paper's three sizes, and values scaled down for smaller models."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.runs.configs import RunConfig, RunKind, section_of
+from pydantic.fields import FieldInfo
+
+from app.runs.configs import RunConfig, RunKind
 from app.runs.kinds import CONFIGS
 
 LARGE = 1_000_000_000  # parameters from which the paper's own values are offered (its smallest model had 1.3e9)
@@ -77,6 +80,16 @@ _SMALL: dict[RunKind, dict[str, Any]] = {
     },
     RunKind.sampling: {},
 }  # fmt: skip
+
+
+def section_of(info: FieldInfo) -> str | None:
+    """The paper's section that gives a field its default; None: it is our recommendation."""
+    said = info.json_schema_extra
+    if not isinstance(said, dict) or said.get("rec"):
+        return None
+    in_parentheses = re.findall(r"\(([^()]*)\)", str(said["paper"]))
+    section = re.search(r"App\. [A-E]|\b[A-E]\.\d+|\b\d\.\d\b", in_parentheses[-1]) if in_parentheses else None
+    return section.group() if section else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from app.runs.configs import RunKind, TrainingConfig
+from app.runs.configs import RunKind, ShardableConfig, TrainingConfig
 from app.runs.schemas import ENSEMBLE
 from workers.jobs.claimed import Claimed
 from workers.training.loop import CannotTrain
@@ -46,12 +46,15 @@ def bytes_free() -> int | None:
 
 
 def refuse_too_large(claimed: Claimed) -> None:
-    lora = isinstance(claimed.config, TrainingConfig) and claimed.config.lora_rank > 0
-    needed = bytes_needed(claimed.run.kind, claimed.subject.parameters or 0, lora=lora)
+    config, parameters = claimed.config, claimed.subject.parameters or 0
+    lora = isinstance(config, TrainingConfig) and config.lora_rank > 0
+    needed = bytes_needed(claimed.run.kind, parameters, lora=lora)
+    if isinstance(config, ShardableConfig) and config.sharded:
+        needed = needed // config.processes + FROZEN * parameters  # a shard, and the first process's whole twin
     beside = JUDGES if claimed.run.kind != RunKind.sampling else ("reward_model",)
     needed += sum(FROZEN * (model.parameters or 0) for part, model in claimed.models.items() if part in beside)
-    if isinstance(claimed.config, TrainingConfig) and not torch.cuda.is_available():
-        needed *= claimed.config.processes  # a GPU's memory is a process's own, the CPU's is everybody's
+    if isinstance(config, TrainingConfig) and not torch.cuda.is_available():
+        needed *= config.processes  # a GPU's memory is a process's own, the CPU's is everybody's
     free = bytes_free()
     if free is not None and needed > free:
         advice = "" if lora else " A lora_rank above 0 needs far less."

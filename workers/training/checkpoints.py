@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from workers.training.loop import CannotTrain
-from workers.training.processes import is_main
+from workers.training.processes import is_main, placed_as, whole
 
 KEPT = 2
 
@@ -54,13 +54,15 @@ def save_checkpoint(
     Of several processes, which hold the same, the first one writes.
     """
     target = folder / f"step-{step:08d}"
+    weights = {name: trainable(module) for name, module in modules.items()}
+    moments = {name: _optimizer_tensors(optimizer) for name, optimizer in optimizers.items()}
     if not is_main():
         return target
     with written_beside(target) as partial:
-        for name, module in modules.items():
-            _write(partial / f"module-{name}.safetensors", trainable(module))
-        for name, optimizer in optimizers.items():
-            _write(partial / f"optimizer-{name}.safetensors", _optimizer_tensors(optimizer))
+        for name, group in weights.items():
+            _write(partial / f"module-{name}.safetensors", group)
+        for name, group in moments.items():
+            _write(partial / f"optimizer-{name}.safetensors", group)
         for name, group in (tensors or {}).items():
             _write(partial / f"tensors-{name}.safetensors", group)
         _write(partial / "random.safetensors", _random_tensors())
@@ -93,7 +95,7 @@ def load_newest(
 
 def fingerprint(config: BaseModel, rows: Sequence[object]) -> str:
     """What a run is made of, in one word: its settings (not those that change no result) and its data."""
-    settings = config.model_dump_json(exclude={"checkpoint_every", "threads", "processes"})
+    settings = config.model_dump_json(exclude={"checkpoint_every", "threads", "processes", "sharded"})
     return hashlib.sha256(f"{settings}{rows!r}".encode()).hexdigest()
 
 
@@ -129,8 +131,8 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 
 def trainable(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters that train, by name; tied ones once."""
-    return {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    """The parameters that train, by name, whole; tied ones once."""
+    return {name: whole(p.detach()) for name, p in module.named_parameters() if p.requires_grad}
 
 
 def _restore_module(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
@@ -140,13 +142,13 @@ def _restore_module(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
         raise ValueError(f"The checkpoint is of another model: it differs in {sorted(expected ^ set(saved))[:3]}")
     with torch.no_grad():
         for name, tensor in saved.items():
-            parameters[name].copy_(tensor)
+            parameters[name].copy_(placed_as(tensor, parameters[name]))
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's state by parameter number, and each group's learning rate."""
     state = optimizer.state_dict()
-    flat = {f"{i}.{key}": value for i, values in state["state"].items() for key, value in values.items()}
+    flat = {f"{i}.{key}": whole(value) for i, values in state["state"].items() for key, value in values.items()}
     for number, group in enumerate(state["param_groups"]):
         flat[f"lr.{number}"] = torch.tensor(float(group["lr"]), dtype=torch.float64)
     return flat
@@ -155,12 +157,13 @@ def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 def _restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
     state = optimizer.state_dict()
     rows: dict[int, dict[str, Tensor]] = {}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for name, tensor in saved.items():
         first, _, key = name.partition(".")
         if first == "lr":
             state["param_groups"][int(key)]["lr"] = float(tensor)
         else:
-            rows.setdefault(int(first), {})[key] = tensor.clone()
+            rows.setdefault(int(first), {})[key] = placed_as(tensor.clone(), parameters[int(first)])
     optimizer.load_state_dict({"state": rows, "param_groups": state["param_groups"]})
 
 

@@ -16,12 +16,11 @@ import json
 import os
 import queue
 import socket
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 import torch
 from pydantic import BaseModel
@@ -117,7 +116,7 @@ def show(step: Step) -> Signal:
     return Signal.CONTINUE
 
 
-def main() -> int:
+def main() -> NoReturn:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", type=Path)
     parser.add_argument("--to", metavar="SOCKET")
@@ -130,8 +129,7 @@ def main() -> int:
     else:
         work(task, show)
     processes.leave()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

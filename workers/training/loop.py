@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from app.runs.configs import RunConfig, TrainingConfig
-from workers.training.processes import add_up_gradients
+from workers.training.processes import add_up_gradients, whole
 
 ALL_THREADS = torch.get_num_threads()
 
@@ -101,7 +101,7 @@ def take_step(
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     add_up_gradients(parameters)
-    grad_norm = float(nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf))
+    grad_norm = float(whole(nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf)))
     refuse_nan(loss, grad_norm, step=step)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate

@@ -159,7 +159,7 @@ class RewardModel(nn.Module):
         """Scores (N,) of every prompt's completions, in order, each prompt encoded once for all of its own."""
         if not shares_prefix(self.body.config):
             rows = [p + c for p, own in zip(prompts, completions, strict=True) for c in own]
-            return self(*self._padded(rows))
+            return RewardModel.forward(self, *self._padded(rows))
         return self.head(last_hidden(self.body, prompts, completions)).squeeze(-1).float() + self.bias
 
     def _hidden(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:

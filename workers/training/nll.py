@@ -13,8 +13,8 @@ from workers.training.demonstrations import Row
 from workers.training.heads import body_and_head, hidden_at, summed_nll
 from workers.training.models import autocast
 from workers.training.packing import packed_hidden, packs
-from workers.training.processes import share as own_share
 from workers.training.processes import summed
+from workers.training.sharding import passes, through
 
 EVALUATION_BATCH = 16
 
@@ -26,12 +26,12 @@ def accumulate(model: PreTrainedModel, rows: Sequence[Row], *, config: SftConfig
     takes its share of them, changes anything. Returns the mean loss.
     """
     targets = sum(row.targets for row in rows)
-    total, own = 0.0, own_share(rows)
-    for piece in micro_batches(range(len(own)), config.micro_batch_size):
+    total = 0.0
+    for piece, counts in passes(model, rows, config.micro_batch_size):
         with autocast(config.precision):
-            nll = completion_nll(model, [own[i] for i in piece])
-        (nll * (share / targets)).backward()
-        total += float(nll.detach())
+            nll = through(model, completion_nll, piece)
+        (nll * (counts * share / targets)).backward()
+        total += counts * float(nll.detach())
     return summed({"nll": total})["nll"] / targets
 
 

@@ -6,13 +6,16 @@ Gradients are added up once an optimizer step, when they are complete. What is w
 process's affair. Simplified: adding up does not overlap with the backward pass, as DDP's would (docs/scaling.md).
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 from accelerate import PartialState
 from torch import Tensor, distributed, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 PATIENCE = timedelta(hours=12)  # for one process while another evaluates or writes
 
@@ -30,9 +33,11 @@ def own_device() -> torch.device:
     return PartialState().device
 
 
-def leave() -> None:
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+def leave() -> NoReturn:
+    """Parts with the others and ends this process at once: at a slow end, gloo's threads may outlive it and abort."""
+    distributed.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def count() -> int:
@@ -86,7 +91,7 @@ def add_up(tensors: Iterable[Tensor]) -> None:
 
 def add_up_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Each gradient becomes its sum over processes; a parameter that no process has a gradient for keeps none."""
-    if count() == 1:
+    if count() == 1 or any(isinstance(p, DTensor) for p in parameters):  # of shards, FSDP has added them up
         return
     has = torch.tensor([float(p.grad is not None) for p in parameters], device=own_device())
     add_up([has])
@@ -95,6 +100,18 @@ def add_up_gradients(parameters: Sequence[nn.Parameter]) -> None:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     add_up(p.grad for p in touched)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that lies in shards; every process must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def placed_as(tensor: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor cut as `like` is."""
+    if not isinstance(like, DTensor) or tensor.shape != like.shape:
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)
 
 
 def from_main(work: Callable[[], T]) -> T:

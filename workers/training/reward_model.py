@@ -37,10 +37,11 @@ from workers.training.models import (
     save_reward_model,
 )
 from workers.training.preferences import EVALUATION_BATCH, figures, judge, report
-from workers.training.processes import from_main, share, summed
+from workers.training.processes import count, from_main, summed
 from workers.training.rankings import Element, Elements, prepare
 from workers.training.recomputing import recomputing
 from workers.training.series import Part, train_in_turn
+from workers.training.sharding import gather, passes, shard, through
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ def train_member(
     if config.lora_rank:
         add_lora(model, config.lora_rank)
 
+    shown = shard(model) if config.sharded and count() > 1 else model  # what is judged and saved
+
     # 2. Its training, from where the run was if it was on its way before.
     elements = material.elements
     outcome = fit(config, model, elements.train, on_step, checkpoints=checkpoints, belongs_to=material.belongs_to)
@@ -124,7 +127,8 @@ def train_member(
         return outcome
 
     # 3. Bias, held-out rankings, folder: of several processes the first one's work.
-    metrics, said = from_main(partial(finish, config, model, material, out))
+    gather(model, shown)
+    metrics, said = from_main(partial(finish, config, shown, material, out))
     return Outcome(finished=True, step=outcome.step, metrics=metrics, report=said)
 
 
@@ -219,16 +223,14 @@ def accumulate(model: RewardModel, elements: Sequence[Element], *, config: Ranki
     Returns that loss, and how many untied pairs were scored in the labeler's order (equal scores count one half).
     """
     loss = right = 0.0
-    own = share(elements)
-    for piece in micro_batches(range(len(own)), config.micro_batch_size):
-        few = [own[i] for i in piece]
+    for few, counts in passes(model, elements, config.micro_batch_size):
         with autocast(config.precision):
-            scores, pairs = score(model, few)
+            scores, pairs = through(model, score, few)
         weights = pair_weights(pairs.prompts, len(few))
         part = ranking_loss(scores, pairs.winners, pairs.losers, weights, pairs.targets) / len(elements)
-        part.backward()
-        loss += float(part.detach())
-        right += float(_right(scores.detach(), pairs))
+        (counts * part).backward()
+        loss += counts * float(part.detach())
+        right += counts * float(_right(scores.detach(), pairs))
     totals = summed({"loss": loss, "right": right})
     return totals["loss"], totals["right"]
 

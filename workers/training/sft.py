@@ -40,19 +40,26 @@ from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, 
 from workers.training.models import context_of, load_policy, load_tokenizer, save_policy
 from workers.training.nll import accumulate, padding_share
 from workers.training.packing import packs
-from workers.training.processes import draw_apart, from_main
+from workers.training.processes import count, draw_apart, from_main
 from workers.training.recomputing import recomputing
+from workers.training.sharding import gather, shard
 
 Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Trainee:
-    """The model that trains, with its optimizer."""
+    """The model that trains, with its optimizer; and what is looked at and saved: the model itself, or its twin."""
 
     model: PreTrainedModel
+    shown: PreTrainedModel | None  # None: this process has only its shard
     tokenizer: PreTrainedTokenizerBase
     optimizer: torch.optim.Optimizer
+
+    def whole(self) -> PreTrainedModel | None:
+        """What is looked at and saved, as it is now; every process must ask for it."""
+        gather(self.model, self.shown)
+        return self.shown
 
 
 def train(
@@ -78,7 +85,9 @@ def train(
     belongs_to = fingerprint(config, [*examples, *texts])
     done, record = resume(trainee, checkpoints, belongs_to)
     if record is None:
-        record = Record(before=from_main(lambda: write(config, model, tokenizer, looked_at(config, data, judge))))
+        record = Record(
+            before=from_main(lambda: write(config, trainee.shown, tokenizer, looked_at(config, data, judge)))
+        )
 
     # 3. One optimizer step after the other.
     an_epoch = steps_in_epoch(config, data)
@@ -91,10 +100,11 @@ def train(
         # 4. After each epoch: how good, and is it the best so far?
         samples: tuple[Sample, ...] = ()
         if number % an_epoch == 0:
-            seen, samples = from_main(partial(evaluate, config, model, tokenizer, data, judge, before=record.before))
+            now = trainee.whole()
+            seen, samples = from_main(partial(evaluate, config, now, tokenizer, data, judge, before=record.before))
             metrics |= seen
             epoch = {"epoch": float(number // an_epoch), "loss": metrics["loss"], **seen}
-            record = noted(record, epoch, model, checkpoints)
+            record = noted(record, epoch, now, checkpoints)
 
         # 5. Checkpoint when one is due, tell the caller, stop if told to.
         due = bool(samples) or number % config.checkpoint_every == 0 or number == total
@@ -107,6 +117,9 @@ def train(
             return Outcome(finished=False, step=number, metrics=metrics)
 
     # 6. The chosen epoch becomes the model.
+    if trainee.shown is None:
+        return Outcome(finished=True, step=total, metrics={})
+    model = trainee.shown
     metrics = take_best(record, model, checkpoints)
     if config.merge_lora:
         merge_lora(model)
@@ -122,7 +135,8 @@ def new_trainee(config: SftConfig, model: PreTrainedModel, tokenizer: PreTrained
     add_residual_dropout(model, config.dropout)
     if config.lora_rank:
         add_lora(model, config.lora_rank)
-    return Trainee(model, tokenizer, adamw(model.parameters(), config, learning_rate=config.learning_rate))
+    shown = shard(model) if config.sharded and count() > 1 else model
+    return Trainee(model, shown, tokenizer, adamw(model.parameters(), config, learning_rate=config.learning_rate))
 
 
 def learn(

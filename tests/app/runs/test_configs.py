@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from app.runs.configs import PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig, section_of
+from app.runs.configs import PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig
 from app.runs.kinds import CONFIGS
+from app.runs.presets import section_of
 
 
 @pytest.mark.parametrize("kind", RunKind)
@@ -54,6 +55,9 @@ def test_the_papers_values() -> None:
         (RunKind.sft, {"dropout": 1.0}, "less than 1"),
         (RunKind.sft, {"learning_rat": 1e-5}, "Extra inputs are not permitted"),
         (RunKind.sft, {"micro_batch_size": 64}, "micro_batch_size 64 is larger than batch_size 32"),
+        (RunKind.sft, {"processes": 64}, "processes 64 are more than batch_size 32"),
+        (RunKind.sft, {"sharded": True}, "it needs 2 or more"),
+        (RunKind.sft, {"sharded": True, "processes": 2, "lora_rank": 4}, "and lora_rank 0"),
         (RunKind.reward_model, {"learning_rate": float("nan")}, "less than or equal to 1"),
         (RunKind.ppo, {"minibatch_size": 100}, "batch_size 512 is not a multiple of minibatch_size 100"),
         (RunKind.ppo, {"micro_batch_size": 128}, "micro_batch_size 128 is larger than minibatch_size 64"),
