@@ -85,7 +85,9 @@ Adding up gradients sends 2 (n - 1) / n x 4 bytes a parameter once an optimizer 
 LoRA only the adapters'. The times are for links of 450 GB/s within a node and 50 GB/s between nodes, each GPU its
 own; beside them the arithmetic of an SFT step of 32 demonstrations over 8 GPUs. Within a node the sum costs about as
 much as half of so small a step, because it waits for the backward pass to end; DDP, which overlaps both, would hide
-most of it, and FSDP moves as many bytes. Between nodes a batch of 32 short rows is too small for 16 GPUs, overlapped
+most of it. FSDP moves as many bytes for each micro-batch where it gathers weights in bf16, as here in the table;
+*sharded* gathers them in fp32, half as much again, and so wants few and large micro-batches.
+Between nodes a batch of 32 short rows is too small for 16 GPUs, overlapped
 or not. A reward-model step is four times as long and PPO's update takes 8 steps an iteration of the same gradient.
 Episodes, figures and checkpoints' signals are kilobytes.
 """
