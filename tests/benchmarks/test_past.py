@@ -1,5 +1,7 @@
 """The finished items that the benchmark copies are such as labelers would have left."""
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import func, select, text
 
@@ -10,8 +12,10 @@ from benchmarks.website import World, prepare
 
 
 @pytest.fixture
-def world(database_url: str) -> World:
-    return prepare(database_url, people=4, fresh=6, items=12, rankings=36)
+def world(database_url: str) -> Iterator[World]:
+    made = prepare(database_url, people=4, fresh=6, items=12, rankings=36)
+    yield made
+    made.engine.dispose()
 
 
 def test_finished_items_are_copied_with_all_that_labelers_left(world: World) -> None:
@@ -46,6 +50,7 @@ def test_copies_point_at_rows_that_are_there(sqlite_url: str) -> None:
     world = prepare(sqlite_url, people=4, fresh=6, items=12, rankings=36)
     with world.engine.connect() as connection:
         assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+    world.engine.dispose()
 
 
 def test_only_what_is_fresh_waits(world: World) -> None:

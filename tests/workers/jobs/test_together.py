@@ -76,6 +76,7 @@ def test_a_run_in_two_processes_makes_what_one_makes(world: World) -> None:
     assert max(float((ours[name] - theirs[name]).abs().max()) for name in theirs) < 1e-5
 
 
+@pytest.mark.prove  # a minute and more on two cores
 def test_a_killed_process_is_started_again_and_changes_nothing(world: World) -> None:
     whole = world.ask_for(RunKind.sft, **LONG).id
     work_on(whole, Pulse())
@@ -92,6 +93,7 @@ def test_a_killed_process_is_started_again_and_changes_nothing(world: World) -> 
     assert all(torch.equal(tensor, _weights(killed)[name]) for name, tensor in _weights(whole).items())
 
 
+@pytest.mark.prove  # a minute and more on two cores
 def test_processes_end_with_their_worker_and_the_next_one_goes_on(
     world: World, installation: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
