@@ -4,31 +4,14 @@ import itertools
 import json
 import resource
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from trl import RewardConfig, RewardTrainer
 
-
-class Clock(TrainerCallback):
-    def __init__(self) -> None:
-        self.begins: list[float] = []
-        self.ends: list[float] = []
-        self.losses: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.begins.append(time.time())
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.ends.append(time.time())
-
-    def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
-        if "loss" in logs:
-            self.losses.append(float(logs["loss"]))
+from benchmarks.trl_clock import Clock
 
 
 def main() -> None:

@@ -37,8 +37,10 @@ def receipt_of(session: Session, person: Person, project: Project, assignment_id
     stored = receipt(session, assignment)
     if stored is None:
         return None
-    teaches = feedback_for(session, assignment) is not None
-    return replace(stored, can_amend=can_amend(session, assignment, project), teaches=teaches)
+    may_amend = can_amend(session, assignment, project)
+    # Once a training item's answer was shown, what was submitted stays: what can be corrected teaches nothing.
+    teaches = not may_amend and feedback_for(session, assignment) is not None
+    return replace(stored, can_amend=may_amend, teaches=teaches)
 
 
 def rules_to_accept(session: Session, person: Person, bench: Bench) -> dict[str, Any] | None:

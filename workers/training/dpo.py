@@ -6,7 +6,7 @@ It reads what the reward model reads, in the same way: one prompt with all its r
 batch, every untied pair of them counts, each completion is encoded once and the prompt once for all of them. The
 reference is the policy that training starts from: its log-probabilities are taken once, before the first step, and
 kept beside the checkpoints, so no second model stays in memory. Dropout off.
-Simplified: one process; the last step is kept.
+Simplified: the last step is kept.
 """
 
 import time
@@ -27,14 +27,14 @@ from workers.rlhf.losses import pair_weights
 from workers.rlhf.preference_losses import dpo_loss, ipo_loss
 from workers.training.accuracy import clustered_accuracy
 from workers.training.adapters import add_lora, lora_off, merge_lora
-from workers.training.batching import bucketed_batches, decode_completion, encode_prompt, micro_batches
+from workers.training.batching import decode_completion, encode_prompt, micro_batches
 from workers.training.cards import model_card
 from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
 from workers.training.completion_logprobs import completion_logprobs
 from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, cosine, start, take_step
 from workers.training.models import autocast, context_of, load_policy, load_tokenizer, save_policy
 from workers.training.processes import everyones, from_main, is_main, share
-from workers.training.rankings import Element, Elements, prepare
+from workers.training.rankings import Element, Elements, batches, pairs_of, prepare
 from workers.training.recomputing import recomputing
 from workers.training.rollout import Decoding, draw_completions, stop_ids
 
@@ -48,6 +48,10 @@ class Known:
 
     element: Element
     reference: Tensor
+
+    def __len__(self) -> int:
+        """Tokens that are encoded for it."""
+        return len(self.element)
 
 
 @dataclass(slots=True)
@@ -103,12 +107,9 @@ def train(
         extra = {"belongs_to": belongs_to, "before": from_main(lambda: write(config, model, tokenizer, shown))}
 
     # 4. One optimizer step after the other. The model stays in evaluation mode: dropout would move the log-ratios.
-    for number in range(checkpoint.step + 1 if checkpoint else 1, total + 1):
+    ordered = batches(config, train_set, epochs=config.epochs, after=checkpoint.step if checkpoint else 0)
+    for number, batch in ordered:
         began = time.perf_counter()
-        epoch, place = divmod(number - 1, steps_per_epoch)
-        lengths = [len(known.element) for known in train_set]
-        order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
-        batch = [train_set[i] for i in order[place]]
         with recomputing(model, wanted=config.activation_checkpointing):
             tally = accumulate(config, model, batch)
         learning_rate = config.learning_rate * cosine(number - 1, total, end=config.final_learning_rate)
@@ -218,7 +219,8 @@ def pair_loss(config: DpoConfig, model: PreTrainedModel, few: Sequence[Known], t
         logprobs = completion_logprobs(model, [e.prompt for e in elements], [e.completions for e in elements])
     changes = logprobs - torch.cat([known.reference for known in few]).to(logprobs.device)  # (N,) log(pi / pi_ref)
     lengths = torch.tensor([float(len(c)) for e in elements for c in e.completions], device=changes.device)
-    winners, losers, prompts = (column.to(changes.device) for column in pair_columns(elements))
+    pairs = pairs_of(elements, changes.device)
+    winners, losers, prompts = pairs.winners, pairs.losers, pairs.prompts
     weights = pair_weights(prompts, len(few))
     if config.loss == "ipo":
         ratios = changes / lengths
@@ -237,20 +239,9 @@ def pair_loss(config: DpoConfig, model: PreTrainedModel, few: Sequence[Known], t
     return loss
 
 
-def pair_columns(elements: Sequence[Element]) -> tuple[Tensor, Tensor, Tensor]:
-    """Winner, loser and prompt of each pair (P,); winner and loser are indices into all completions in order."""
-    winners, losers, prompts, first = [], [], [], 0
-    for number, element in enumerate(elements):
-        winners += [first + winner for winner, _ in element.pairs]
-        losers += [first + loser for _, loser in element.pairs]
-        prompts += [number] * len(element.pairs)
-        first += len(element.completions)
-    return torch.tensor(winners), torch.tensor(losers), torch.tensor(prompts)
-
-
 @torch.no_grad()
 def _tally(config: DpoConfig, model: PreTrainedModel, rows: Sequence[Known]) -> Tally:
-    by_length = sorted(rows, key=lambda known: len(known.element))
+    by_length = sorted(rows, key=len)
     tally = Tally()
     for piece in micro_batches(range(len(by_length)), config.micro_batch_size):
         tally.loss += float(pair_loss(config, model, [by_length[i] for i in piece], tally)) / len(by_length)
@@ -296,14 +287,7 @@ def _save(
 
 
 def _counts(elements: Elements) -> dict[str, float]:
-    return {
-        "prompts": float(len(elements.train)),
-        "rankings": float(sum(element.rankings for element in elements.train)),
-        "pairs": float(sum(len(element.pairs) for element in elements.train)),
-        "valid_rankings": float(sum(element.rankings for element in elements.valid)),
-        "rankings_all_tied": float(elements.all_tied),
-        "completions_left_out": float(elements.completions_left_out),
-    }
+    return elements.counts() | {"valid_rankings": float(sum(element.rankings for element in elements.valid))}
 
 
 def _card(config: DpoConfig, base: Path, counts: dict[str, float], metrics: dict[str, float]) -> str:

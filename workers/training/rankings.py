@@ -1,17 +1,22 @@
 """Rankings as the reward model and DPO read them: a prompt is one element, with its completions and its pairs."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from app.datasets.examples import Ranking
 from app.runs.configs import TrainingConfig
-from workers.rlhf.losses import tied_pairs, untied_pairs
-from workers.training.batching import encode_completion, encode_prompt
+from workers.rlhf.losses import TIE, tied_pairs, untied_pairs
+from workers.training.batching import bucketed_batches, encode_completion, encode_prompt
 from workers.training.limits import fits, refuse_if_most_left_out, require_room
 from workers.training.loop import CannotTrain
+
+Measured = TypeVar("Measured", bound=Sized)  # what has a length in tokens
 
 
 @dataclass(slots=True)
@@ -59,6 +64,51 @@ class Elements:
     valid: list[Element]
     all_tied: int
     completions_left_out: int
+
+    def counts(self) -> dict[str, float]:
+        """What trains and what was left aside, in numbers."""
+        return {
+            "prompts": float(len(self.train)),
+            "rankings": float(sum(element.rankings for element in self.train)),
+            "pairs": float(sum(len(element.pairs) for element in self.train)),
+            "rankings_all_tied": float(self.all_tied),
+            "completions_left_out": float(self.completions_left_out),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Every pair that counts: two places among all completions, the odds of the first, and whose prompt's it is."""
+
+    winners: Tensor  # (P,)
+    losers: Tensor  # (P,)
+    targets: Tensor  # (P,) 1, or 1/2 for a tie
+    prompts: Tensor  # (P,)
+
+
+def pairs_of(elements: Sequence[Element], device: torch.device) -> Pairs:
+    """The pairs of elements whose completions stand one after the other."""
+    rows: list[tuple[int, int, float, int]] = []
+    first = 0
+    for number, element in enumerate(elements):
+        rows += [(first + winner, first + loser, 1.0, number) for winner, loser in element.pairs]
+        rows += [(first + one, first + other, TIE, number) for one, other in element.ties]
+        first += len(element.completions)
+    return Pairs(*(torch.tensor(column, device=device) for column in zip(*rows, strict=True)))
+
+
+def batches(
+    config: TrainingConfig, rows: Sequence[Measured], *, epochs: int, after: int
+) -> Iterator[tuple[int, list[Measured]]]:
+    """The steps that follow step `after`, each with its rows, in an order of its own every epoch."""
+    lengths = [len(row) for row in rows]
+    number = 0
+    for epoch in range(epochs):
+        order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
+        for places in order:
+            number += 1
+            if number > after:
+                yield number, [rows[i] for i in places]
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ Simplified: the last step is kept, as the paper's single epoch leaves nothing to
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from app.datasets.examples import Demonstration, Ranking
 from app.runs.configs import RankingsConfig, RewardModelConfig
 from workers.rlhf.losses import TIE, pair_weights, ranking_loss
 from workers.training.adapters import add_lora, merge_lora
-from workers.training.batching import bucketed_batches, encode_completion, encode_prompt, micro_batches
+from workers.training.batching import encode_completion, encode_prompt, micro_batches
 from workers.training.cards import model_card
 from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
 from workers.training.limits import fits
@@ -38,7 +38,7 @@ from workers.training.models import (
 )
 from workers.training.preferences import EVALUATION_BATCH, figures, judge, report
 from workers.training.processes import count, from_main, summed
-from workers.training.rankings import Element, Elements, prepare
+from workers.training.rankings import Element, Elements, Pairs, batches, pairs_of, prepare
 from workers.training.recomputing import recomputing
 from workers.training.series import Part, train_in_turn
 from workers.training.sharding import gather, passes, shard, through
@@ -162,7 +162,7 @@ def fit(
     if checkpoint:
         refuse_foreign(checkpoint, belongs_to)
     total = steps_of(config, elements)
-    for number, batch in _batches(config, elements, after=checkpoint.step if checkpoint else 0):
+    for number, batch in batches(config, elements, epochs=config.epochs, after=checkpoint.step if checkpoint else 0):
         metrics = _take_one(config, model, optimizer, batch, number=number, total=total)
         due = number % config.checkpoint_every == 0 or number == total
         if due:
@@ -173,18 +173,6 @@ def fit(
                 _save(checkpoints, number, model, optimizer, belongs_to)
             return Outcome(finished=False, step=number, metrics=metrics)
     return Outcome(finished=True, step=total, metrics={})
-
-
-def _batches(config: RankingsConfig, elements: Sequence[Element], *, after: int) -> Iterator[tuple[int, list[Element]]]:
-    """The steps that follow step `after`, each with its elements, in an order of its own every epoch."""
-    lengths = [len(element) for element in elements]
-    number = 0
-    for epoch in range(config.epochs):
-        order = bucketed_batches(lengths, batch_size=config.batch_size, seed=config.seed * 1_000_003 + epoch)
-        for places in order:
-            number += 1
-            if number > after:
-                yield number, [elements[i] for i in places]
 
 
 def _take_one(
@@ -205,16 +193,6 @@ def _take_one(
     metrics |= {"accuracy": right / untied} if untied else {}
     metrics |= {"ties": float(tied)} if tied else {}
     return metrics | {"prompts_per_second": len(batch) / (time.perf_counter() - began)}
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """Every pair of a batch that counts: two places among its scores, the odds of the first, and whose pair it is."""
-
-    winners: Tensor  # (P,)
-    losers: Tensor  # (P,)
-    targets: Tensor  # (P,) 1, or 1/2 for a tie
-    prompts: Tensor  # (P,)
 
 
 def accumulate(model: RewardModel, elements: Sequence[Element], *, config: RankingsConfig) -> tuple[float, float]:
@@ -238,14 +216,7 @@ def accumulate(model: RewardModel, elements: Sequence[Element], *, config: Ranki
 def score(model: RewardModel, elements: Sequence[Element]) -> tuple[Tensor, Pairs]:
     """Scores (N,) of all completions, and the pairs of them that count."""
     scores = model.score_completions([e.prompt for e in elements], [e.completions for e in elements])
-    rows: list[tuple[int, int, float, int]] = []
-    first = 0
-    for number, element in enumerate(elements):
-        rows += [(first + winner, first + loser, 1.0, number) for winner, loser in element.pairs]
-        rows += [(first + one, first + other, TIE, number) for one, other in element.ties]
-        first += len(element.completions)
-    columns = (torch.tensor(column, device=scores.device) for column in zip(*rows, strict=True))
-    return scores, Pairs(*columns)
+    return scores, pairs_of(elements, scores.device)
 
 
 def _right(scores: Tensor, pairs: Pairs) -> Tensor:
@@ -278,16 +249,8 @@ def _save(checkpoints: Path, step: int, model: RewardModel, optimizer: torch.opt
 
 
 def _counts(elements: Elements) -> dict[str, float]:
-    train = elements.train
-    counts = {
-        "prompts": float(len(train)),
-        "rankings": float(sum(element.rankings for element in train)),
-        "pairs": float(sum(len(element.pairs) for element in train)),
-        "rankings_all_tied": float(elements.all_tied),
-        "completions_left_out": float(elements.completions_left_out),
-    }
-    ties = sum(len(element.ties) for element in train)
-    return counts | ({"ties": float(ties)} if ties else {})
+    ties = sum(len(element.ties) for element in elements.train)
+    return elements.counts() | ({"ties": float(ties)} if ties else {})
 
 
 def _card_text(demonstrations: Sequence[Demonstration]) -> str:
