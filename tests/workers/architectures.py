@@ -4,6 +4,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
@@ -28,6 +29,13 @@ PACKED = [
     SmolLM3Config(**SHAPE), GPTNeoXConfig(**SHAPE), GPT2Config(**GPT2_SHAPE, initializer_range=0.1),
 ]  # fmt: skip
 PADDED = [BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4), MistralConfig(**SHAPE, sliding_window=8)]
+
+# Their windows are shorter than the texts; the second and third have layers of full attention too.
+WINDOWED = [
+    MistralConfig(**SHAPE, sliding_window=4),
+    Qwen2Config(**SHAPE, sliding_window=4, use_sliding_window=True, max_window_layers=1),
+    Gemma3TextConfig(**SHAPE, sliding_window=4, layer_types=["sliding_attention", "full_attention"]),
+]
 
 
 def of_architecture(config: PreTrainedConfig) -> PreTrainedModel:

@@ -19,6 +19,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 from workers.training.decoding_attention import attending_by_products
 from workers.training.matmul import weights_laid_out
 from workers.training.processes import gathered, share
+from workers.training.step_masks import refuse_unknown_attention, step_masks
 
 IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
 CPU_CACHE_BYTES = 1 << 30
@@ -101,6 +102,7 @@ def draw_completions(
     assert uniforms.shape[2] >= decoding.max_new_tokens, "one uniform number a token"
     assert all(prompts), "a prompt has at least one token"
     assert not model.training, "dropout must be off while completions are drawn"
+    refuse_unknown_attention(model.config)
     batch = Batch(model, prompts, uniforms, decoding)
     with torch.no_grad(), weights_laid_out(model), attending_by_products(model):
         while batch.make_room():
@@ -147,13 +149,10 @@ class Batch:
     def step(self) -> None:
         """One token for every row that has not ended."""
         self.cursor.move(heads=self.layers[0].keys.shape[1], columns=self.columns)
-        columns = torch.arange(self.cursor.width, device=self.tokens.device)
-        hidden = columns > self.cursor.positions[:, None]  # (R, width), what is not this row's own past
-        mask = torch.zeros(hidden.shape, device=self.tokens.device).masked_fill(hidden, -torch.inf)[:, None, None]
         logits = self.model(
             input_ids=self.tokens[:, None],
             position_ids=self.cursor.positions[:, None],
-            attention_mask=mask if bool(hidden.any()) else None,
+            attention_mask=step_masks(self.model.config, self.cursor.positions, self.cursor.width),
             past_key_values=Cache(layers=self.layers),
             use_cache=True,
         ).logits[:, -1]

@@ -2,16 +2,17 @@
 
 import pytest
 import torch
-from transformers import PreTrainedConfig
+from transformers import LlamaConfig, PreTrainedConfig
 
-from tests.workers.architectures import PACKED, of_architecture
+from tests.workers.architectures import PACKED, SHAPE, WINDOWED, of_architecture
 from workers.training import decoding_attention
+from workers.training.loop import CannotTrain
 from workers.training.rollout import Decoding, draw_completions
 
 pytestmark = pytest.mark.train
 
 
-@pytest.mark.parametrize("config", PACKED, ids=lambda config: config.model_type)
+@pytest.mark.parametrize("config", PACKED + WINDOWED, ids=lambda config: config.model_type)
 def test_completions_have_the_log_probabilities_of_a_plain_pass(config: PreTrainedConfig) -> None:
     model = of_architecture(config)
     prompts = [[5], [7, 3], [9, 4, 30, 6, 8]]
@@ -23,6 +24,12 @@ def test_completions_have_the_log_probabilities_of_a_plain_pass(config: PreTrain
                 logits = model(torch.tensor([prompt + completion.tokens])).logits[0, len(prompt) - 1 : -1]
             expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.tokens)[:, None])[:, 0]
             torch.testing.assert_close(torch.tensor(completion.logprobs), expected, rtol=0, atol=1e-4)
+
+
+def test_layers_of_another_attention_are_refused_in_words() -> None:
+    model = of_architecture(LlamaConfig(**SHAPE, layer_types=["full_attention", "chunked_attention"]))
+    with pytest.raises(CannotTrain, match="cannot be drawn from a llama with chunked_attention"):
+        draw_completions(model, [[5]], torch.rand(1, 1, 2), decoding=Decoding(max_new_tokens=2, eos_ids=frozenset()))
 
 
 def test_it_is_used_for_single_tokens_and_left_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
