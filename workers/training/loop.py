@@ -99,15 +99,25 @@ def take_step(
 
     `loss` is the whole batch's, the same in all processes. Returns the gradient's length before clipping.
     """
+    grad_norm = clip(optimizer, max_grad_norm=max_grad_norm)
+    refuse_nan(loss, grad_norm, step=step)
+    move(optimizer, learning_rate=learning_rate)
+    return grad_norm
+
+
+def clip(optimizer: torch.optim.Optimizer, *, max_grad_norm: float) -> float:
+    """Adds up the processes' gradients and clips them; 0: to no length. Returns their length before that."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     add_up_gradients(parameters)
-    grad_norm = float(whole(nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf)))
-    refuse_nan(loss, grad_norm, step=step)
+    return float(whole(nn.utils.clip_grad_norm_(parameters, max_grad_norm or math.inf)))
+
+
+def move(optimizer: torch.optim.Optimizer, *, learning_rate: float) -> None:
+    """Moves the weights at this learning rate and clears the gradient."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return grad_norm
 
 
 def refuse_nan(loss: float, grad_norm: float, *, step: int) -> None:

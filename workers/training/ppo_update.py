@@ -11,7 +11,7 @@ from workers.rlhf.ppo_losses import clipped_policy_loss, clipped_value_loss
 from workers.training.batching import even_pieces, micro_batches, pad
 from workers.training.checkpoints import trainable
 from workers.training.heads import body_and_head, token_logprobs
-from workers.training.loop import adamw, take_step
+from workers.training.loop import adamw, clip, move, refuse_nan
 from workers.training.models import autocast
 from workers.training.ppo_experience import Experience
 from workers.training.ppo_networks import Networks
@@ -176,18 +176,15 @@ def step_both(trainee: Trainee, numbers: dict[str, float], *, config: PpoConfig,
     """One optimizer step of each network, and the moving average after it; the gradients' lengths before clipping."""
     loss = numbers["policy_loss"] + numbers["value_loss"] + numbers.get("ptx_loss", 0.0)
     trainee.steps += 1
-    norms: dict[str, float] = {}
-    for name, optimizer, learning_rate in (
+    both = (
         ("policy", trainee.policy_optimizer, config.learning_rate),
         ("value", trainee.value_optimizer, config.value_learning_rate),
-    ):
-        norms[f"{name}_grad_norm"] = take_step(
-            optimizer,
-            learning_rate=learning_rate * lr_factor,
-            max_grad_norm=config.max_grad_norm,
-            loss=loss,
-            step=trainee.steps,
-        )
+    )
+    norms = {f"{name}_grad_norm": clip(optimizer, max_grad_norm=config.max_grad_norm) for name, optimizer, _ in both}
+    for norm in norms.values():  # of both, before either moves
+        refuse_nan(loss, norm, step=trainee.steps)
+    for _, optimizer, learning_rate in both:
+        move(optimizer, learning_rate=learning_rate * lr_factor)
     if trainee.ema:
         current = trainable(trainee.networks.policy)
         for name, average in trainee.ema.items():

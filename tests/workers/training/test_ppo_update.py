@@ -322,6 +322,17 @@ def test_29_what_is_not_a_number_is_refused_before_any_weight_takes_it(networks:
     assert_close(trainable(networks.policy), before, atol=0)
 
 
+def test_29_neither_network_moves_where_the_others_gradient_is_not_a_number(networks: Networks) -> None:
+    config = ppo_config(minibatch_size=8)
+    trainee = new_trainee(networks, config=config)
+    before = {name: p.clone() for name, p in trainable(networks.policy).items()}
+    last = next(p for p in networks.value.parameters() if p.requires_grad)
+    last.register_hook(lambda gradient: gradient * torch.nan)  # the losses themselves are finite
+    with pytest.raises(TrainingFailed, match=r"Step 1: the loss is [-0-9.e]+ and the gradient's length nan"):
+        update(trainee, play(networks, config), [range(8)], [TEXTS], config=config, lr_factor=1)
+    assert_close(trainable(networks.policy), before, atol=0)
+
+
 def test_29_ema_moves_after_every_step_as_its_decay_says(networks: Networks) -> None:
     config = ppo_config(minibatch_size=8, ema=0.9)
     trainee = new_trainee(networks, config=config)
