@@ -3,7 +3,7 @@
 One prompt with all its ranked completions is one element of the batch, and every pair of them that counts is in its
 loss, so that each completion is encoded once. The prompt is encoded once too, its keys and values shared by its
 completions. One epoch, cosine to 10 % of the peak, dropout off. Ties are dropped or (soft) pull two scores together.
-Afterwards a bias sets the mean score of the demonstrations to 0.
+Afterwards a bias sets the mean score of the training split's demonstrations to 0.
 Simplified: the last step is kept, as the paper's single epoch leaves nothing to choose from.
 """
 
@@ -51,7 +51,7 @@ class Material:
     base: Path
     tokenizer: PreTrainedTokenizerBase
     elements: Elements
-    demonstrations: Sequence[Demonstration]
+    demonstrations: Sequence[Demonstration]  # of the training split
     belongs_to: str
 
 
@@ -73,7 +73,8 @@ def train(
     tokenizer = load_tokenizer(base)
     elements = prepare(config, rankings, tokenizer, context=read_context(base), with_ties=config.ties == "soft")
     belongs_to = fingerprint(config, [*rankings, *demonstrations])
-    material = Material(base, tokenizer, elements, demonstrations, belongs_to)
+    written = [demonstration for demonstration in demonstrations if demonstration.split == "train"]
+    material = Material(base, tokenizer, elements, written, belongs_to)
     if config.members == 1:
         return train_member(on_step, checkpoints, config=config, material=material, out=out)
     parts = [

@@ -1,6 +1,7 @@
 """The reward model's trainer: K-way against pairwise, the bias, whole runs."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,8 @@ def test_10_demonstrations_score_0_on_average_after_loading(
     base: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, lora_rank: int
 ) -> None:
     written = demonstrations(9)
-    outcome, _ = run(tmp_path, base, rankings(6), changed(lora_rank=lora_rank), written=written)
+    held_out = [replace(d, completion=f"{d.completion} The end.", split="test") for d in written]
+    outcome, _ = run(tmp_path, base, rankings(6), changed(lora_rank=lora_rank), written=written + held_out)
     model = load_reward_model(tmp_path / "out")
     assert model.bias == outcome.metrics["bias"] != 0
     scores = [
