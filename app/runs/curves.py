@@ -25,7 +25,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         ("chosen_change", "chosen"), ("rejected_change", "rejected"), ("valid_chosen_change", "chosen, validation"),
         ("valid_rejected_change", "rejected, validation"),
     )),
-    ("KL from the start, nats", (("kl", "KL"), ("kl_k3", "KL, k3 estimate"))),
+    ("KL from the start, nats", (("kl", "KL"), ("kl_k2", "KL, k2 estimate"), ("kl_k3", "KL, k3 estimate"))),
     ("Loss", (("loss", "training"), ("valid_loss", "validation"), ("text_loss", "plain text"))),
     ("Completion length, tokens", (("length", "length"),)),
     ("Ended by itself, share", (("eos_share", "sampled"), ("valid_eos_share", "validation"))),

@@ -157,7 +157,7 @@ def iterate(setup: Setup, run: Run) -> tuple[Metrics, bool]:
         kl_coefficient=run.kl.coefficient,
         eos_id=data.tokenizer.eos_token_id,
     )
-    metrics = experience_metrics(experience)
+    metrics = experience_metrics(experience, estimator=config.kl_estimator)
     metrics |= {"kl_coefficient": run.kl.coefficient, "episodes": float((iteration + 1) * config.batch_size)}
     if 0 < config.kl_stop < metrics["kl"]:
         return metrics | {"kl_stopped": 1.0}, True

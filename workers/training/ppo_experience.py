@@ -9,7 +9,7 @@ from torch import Tensor
 from app.runs.configs import PpoConfig
 from workers.rlhf.ensemble import combine_scores
 from workers.rlhf.gae import estimate_advantages, whiten
-from workers.rlhf.kl import KL_ESTIMATORS, kl_k1, kl_k3
+from workers.rlhf.kl import KL_ESTIMATORS, kl_k1, kl_k2, kl_k3
 from workers.rlhf.ppo_losses import explained_variance, per_token_rewards
 from workers.training.batching import micro_batches
 from workers.training.models import autocast
@@ -181,8 +181,11 @@ def drawn_logprobs(drawn: Sequence[Drawn], mask: Tensor) -> Tensor:
     return scatter(flat, mask)
 
 
-def experience_metrics(experience: Experience) -> dict[str, float]:
-    """Means over the iteration's episodes; KL in nats an episode, entropy in nats a token."""
+def experience_metrics(experience: Experience, *, estimator: str = "k1") -> dict[str, float]:
+    """Means over the iteration's episodes; KL in nats an episode, entropy in nats a token.
+
+    `estimator` is the one that is penalised; k1 and k3 are always told.
+    """
     mask = experience.mask
     k1 = kl_k1(experience.logprobs, experience.ref_logprobs) * mask
     k3 = kl_k3(experience.logprobs, experience.ref_logprobs) * mask
@@ -195,6 +198,8 @@ def experience_metrics(experience: Experience) -> dict[str, float]:
         "entropy": -(experience.logprobs * mask).sum() / mask.sum(),  # of the tokens drawn: no vocabulary needed
         "repetition": torch.tensor([repeated_share(tokens) for tokens in experience.completions]).mean(),
     }
+    if estimator == "k2":
+        metrics["kl_k2"] = (kl_k2(experience.logprobs, experience.ref_logprobs) * mask).sum(dim=1).mean()
     if bool(experience.spread.any()):
         metrics["reward_spread"] = experience.spread.mean()
     if experience.watch_scores is not None:
