@@ -130,10 +130,16 @@ def forget_settings() -> None:
 
 
 @pytest.fixture
-def installation(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[config.Settings]:
-    """Settings of an installation whose state is the test's folder: services without an engine use its SQLite file."""
+def installation_url(sqlite_url: str) -> str:
+    """Its database; a module whose routes are to run on both kinds gives `database_url` instead."""
+    return sqlite_url
+
+
+@pytest.fixture
+def installation(installation_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[config.Settings]:
+    """Settings of an installation whose state is the test's folder: services without an engine use its database."""
     monkeypatch.setenv("TOUCHSTONE_STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("TOUCHSTONE_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("TOUCHSTONE_DATABASE_URL", installation_url)
     monkeypatch.delenv("TOUCHSTONE_REDIS_URL", raising=False)
     forget_settings()
     yield config.get_settings()

@@ -14,7 +14,7 @@ from app.datasets.rows import Row, in_batches
 
 BLOCK = 2**18
 IN_MEMORY = 16 * 2**20
-WHOLE = ("completions", "ranks", "models", "ratings", "flags", "note", "all_bad", "round", "labeled_at")
+WHOLE = ("completions", "ranks", "models", "ratings", "flags", "flags_asked", "note", "all_bad", "round", "labeled_at")
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -72,7 +72,8 @@ def _preference_conversational(row: Row) -> Iterator[Row]:
 
 
 def _rankings(row: Row) -> Iterator[Row]:
-    yield {"prompt": row["messages"], **{name: row[name] for name in WHOLE}, "ranking_id": row["id"], **_origin(row)}
+    whole = {name: row.get(name) for name in WHOLE}  # what was frozen before a column was added has none
+    yield {"prompt": row["messages"], **whole, "ranking_id": row["id"], **_origin(row)}
 
 
 def _prompt_completion(row: Row) -> Iterator[Row]:

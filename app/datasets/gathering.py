@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -29,7 +29,8 @@ from app.labeling.models import (
     RankingPlace,
     Rating,
 )
-from app.projects.models import Project, Round
+from app.labeling.questions import Fields, flag_keys
+from app.projects.models import Project, RatingSchema, Round
 from app.prompts.models import PlainText, Prompt
 from app.quality.exclusions import is_left_out
 from app.registry.models import Model
@@ -84,7 +85,7 @@ def _gather_demonstrations(session: Session, project: Project, wanted: SnapshotF
 
 def _rankings(project: Project, wanted: SnapshotFilter) -> Select[*tuple[Any, ...]]:
     return (
-        select(*_columns_of(Ranking), Ranking.note, Ranking.all_bad)
+        select(*_columns_of(Ranking), Ranking.note, Ranking.all_bad, Ranking.is_adjudication, Batch.rating_schema_id)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
@@ -106,6 +107,8 @@ def _comparisons(project: Project, wanted: SnapshotFilter) -> Select[uuid.UUID]:
 
 def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilter) -> Iterator[Row]:
     query = _rankings(project, wanted)
+    versions = session.execute(_SCHEMAS.where(RatingSchema.project_id == project.id))
+    schemas: dict[uuid.UUID, Fields] = dict(versions.all())
     found = iter(session.execute(query.execution_options(yield_per=ROWS_AT_ONCE)))
     while chunk := list(islice(found, ROWS_AT_ONCE)):
         places = _places(session, [label.id for label in chunk])
@@ -117,8 +120,18 @@ def _gather_comparisons(session: Session, project: Project, wanted: SnapshotFilt
                 **{column: [place[column] for place in ordered] for column in ordered[0]},
                 "note": label.note,
                 "all_bad": label.all_bad,
+                "flags_asked": _flags_asked(label, schemas),
                 **_label_columns(project, label),
             }
+
+
+_SCHEMAS = select(RatingSchema.id, RatingSchema.fields)
+
+
+def _flags_asked(label: Any, schemas: Mapping[uuid.UUID, Fields]) -> list[str]:
+    """Which flags could be set: of the others nobody said no. A lead who decides is asked for none."""
+    asked = {} if label.is_adjudication else schemas.get(label.rating_schema_id, {})
+    return sorted(flag_keys(asked, label.use_case))
 
 
 def _counts(project: Project, wanted: SnapshotFilter) -> ColumnElement[bool]:

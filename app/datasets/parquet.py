@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from app.datasets.models import SnapshotKind
 from app.datasets.rows import ROWS_AT_ONCE, Row, in_batches
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2 added flags_asked
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _RATING = pa.list_(pa.struct([("key", pa.string()), ("value", pa.int32())]))
@@ -47,7 +47,8 @@ COLUMNS: dict[SnapshotKind, pa.Schema] = {
             ("ranks", pa.list_(pa.int32())),  # 1 is best, equal ranks are a tie
             ("models", pa.list_(pa.string())),
             ("ratings", pa.list_(_RATING)),
-            ("flags", pa.list_(pa.list_(pa.string()))),
+            ("flags", pa.list_(pa.list_(pa.string()))),  # those that are set
+            ("flags_asked", pa.list_(pa.string())),  # those that could be set: of the others nobody said no
             ("note", pa.string()),
             ("all_bad", pa.bool_()),  # none is good enough to use, whatever their order
             *_LABEL,

@@ -24,7 +24,9 @@ from app.labeling.models import (
     RankingPlace,
     Rating,
 )
+from app.labeling.questions import flag_keys
 from app.projects.models import Project, RatingSchema
+from app.prompts.models import Prompt, UseCase
 from app.quality.exclusions import is_left_out
 from app.registry.models import Model
 
@@ -47,7 +49,8 @@ class Standing:
     judged: Judged
     win_rate: Estimate | None  # over the baseline, ties half; none for the baseline itself or without shared rankings
     likert: Estimate | None
-    # Share of its rated completions that carry the flag, of those rated under a version of the schema that has it.
+    # Share of its rated completions that carry the flag, of those that were asked for it: rated under a version of the
+    # schema that has it, to a prompt of a use case that it is for.
     flags: dict[str, float] = field(default_factory=dict)
     rated: int = 0
 
@@ -122,22 +125,25 @@ class _Rated:
 
 
 def _ratings(session: Session, project: Project, judgments: Judgments) -> dict[Contestant, list[_Rated]]:
-    """Each rated completion, by contestant. Versions of the schema differ in what they ask."""
+    """Each rated completion, by contestant. Versions of the schema differ in what they ask, and of which prompts."""
     schemas = select(RatingSchema.id, RatingSchema.fields).where(RatingSchema.project_id == project.id)
     asked = {
-        schema_id: frozenset(each["key"] for each in fields.get("flags", []))
+        (schema_id, use_case): frozenset(flag_keys(fields, use_case))
         for schema_id, fields in session.execute(schemas)
+        for use_case in UseCase
     }
-    columns = (Model.id, best_of(), Item.prompt_id, Rating.likert, Rating.flags, Rating.rating_schema_id)
+    columns = (Model.id, best_of(), Item.prompt_id, Prompt.use_case, Rating.likert, Rating.flags,
+               Rating.rating_schema_id)  # fmt: skip
     rows = session.execute(
         _counting(select(*columns), project, judgments)
+        .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Rating, Rating.ranking_id == Ranking.id)
         .join(Completion, Completion.id == Rating.completion_id)
         .join(Model, Model.id == Completion.model_id)
     )
     found: dict[Contestant, list[_Rated]] = defaultdict(list)
-    for model_id, drawn, prompt_id, likert, flags, schema_id in rows:
-        rated = _Rated(prompt_id, likert, frozenset(flags), asked.get(schema_id, frozenset()))
+    for model_id, drawn, prompt_id, use_case, likert, flags, schema_id in rows:
+        rated = _Rated(prompt_id, likert, frozenset(flags), asked.get((schema_id, use_case), frozenset()))
         found[Contestant(model_id, drawn)].append(rated)
     return found
 

@@ -29,6 +29,7 @@ from app.labeling.models import (
     Rating,
 )
 from app.labeling.plans import ANSWERED
+from app.labeling.questions import is_asked
 from app.labeling.ranks import dense, in_words
 from app.labeling.schemas import Key, Letter, Note, Rank, Sent
 from app.projects.models import RatingSchema
@@ -57,7 +58,7 @@ class ItemSheet:
     batch: Batch
     prompt: Prompt
     completions: dict[str, Completion]
-    flags: dict[str, str]  # key: label
+    flags: dict[str, str]  # key: label, of those asked of its prompt
 
     @property
     def letters(self) -> dict[uuid.UUID, str]:
@@ -77,7 +78,8 @@ def open_item(session: Session, batch: Batch, item_id: uuid.UUID) -> ItemSheet:
     item, prompt, schema = row
     query = select(Completion).join(ItemCompletion, ItemCompletion.completion_id == Completion.id)
     found = session.scalars(query.where(ItemCompletion.item_id == item.id).order_by(ItemCompletion.position))
-    flags = {each["key"]: each.get("label", each["key"]) for each in (schema.fields.get("flags", []) if schema else [])}
+    asked = [each for each in (schema.fields.get("flags", []) if schema else []) if is_asked(each, prompt.use_case)]
+    flags = {each["key"]: each.get("label", each["key"]) for each in asked}
     return ItemSheet(item, batch, prompt, dict(zip(ascii_uppercase, found, strict=False)), flags)
 
 

@@ -124,8 +124,9 @@ def _read(bench: Bench) -> AssignmentRead:
         prompt=bench.prompt.messages,
         completions=[CompletionRead(letter=each.letter, text=each.text) for each in bench.completions],
         rating_schema=RatingSchemaRead(
-            likert=[ScaleRead(key=s.key, label=s.label, low=s.low, high=s.high) for s in bench.scales],
-            flags=[FlagRead(key=flag.key, label=flag.label) for flag in bench.flags],
+            likert=[ScaleRead(key=s.key, label=s.label, low=s.low, high=s.high, help=s.help) for s in bench.scales],
+            flags=[FlagRead(key=f.key, label=f.label, short=f.short, help=f.help) for f in bench.flags],
+            notes=list(bench.questions.notes),
         ),
         guidelines_version=bench.guidelines.version if bench.guidelines else None,
         lease_until=assignment.lease_until,

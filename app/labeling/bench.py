@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -24,11 +23,12 @@ from app.labeling.models import (
     RankingPlace,
     Rating,
 )
+from app.labeling.questions import NOTHING, Field, Questions, questions_by_use_case
 from app.labeling.ranks import in_words
 from app.projects.models import Guidelines, Project, RatingSchema
 from app.projects.settings import ProjectSettings, settings_of
 from app.projects.writing_rules import rules_for_writing
-from app.prompts.models import Prompt
+from app.prompts.models import Prompt, UseCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +40,27 @@ class Lettered:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """A scale (with the wording of its ends) or a flag of the rating schema."""
-
-    key: str
-    label: str
-    low: str = ""
-    high: str = ""
-    short: str = ""  # what fits on a chip
-
-
-@dataclass(frozen=True, slots=True)
 class Bench:
     assignment: Assignment
     batch: Batch
     prompt: Prompt
     project: Project
     completions: list[Lettered]
-    scales: list[Field]
-    flags: list[Field]
+    questions: Questions
     guidelines: Guidelines | None
     purpose: ItemPurpose = ItemPurpose.ordinary
 
     @property
     def is_ranking(self) -> bool:
         return bool(self.completions)  # a screening asks for both
+
+    @property
+    def scales(self) -> tuple[Field, ...]:
+        return self.questions.scales
+
+    @property
+    def flags(self) -> tuple[Field, ...]:
+        return self.questions.flags
 
     @property
     def settings(self) -> ProjectSettings:
@@ -130,15 +126,13 @@ _WORK = (
 def bench_of(session: Session, assignment: Assignment, *, with_texts: bool = True) -> Bench:
     """The bench of an assignment. What is handed in can be checked without the completions' texts."""
     batch, prompt, project, purpose = session.execute(_WORK, {"item_id": assignment.item_id}).one()
-    scales, flags = _fields(session, batch.rating_schema_id)
     return Bench(
         assignment=assignment,
         batch=batch,
         prompt=prompt,
         project=project,
         completions=_lettered(session, assignment, with_texts=with_texts),
-        scales=scales,
-        flags=flags,
+        questions=_questions(session, batch.rating_schema_id)[prompt.use_case],
         guidelines=_guidelines(session, batch.guidelines_id),
         purpose=purpose,
     )
@@ -157,29 +151,16 @@ def _lettered(session: Session, assignment: Assignment, *, with_texts: bool) -> 
 
 
 # Versions never change, so a process reads each of them once.
-_known_fields: dict[uuid.UUID | None, tuple[list[Field], list[Field]]] = {None: ([], [])}
+_known_questions: dict[uuid.UUID | None, Mapping[UseCase, Questions]] = {None: NOTHING}
 _known_guidelines: dict[uuid.UUID | None, Guidelines | None] = {None: None}
 
 
-def _fields(session: Session, schema_id: uuid.UUID | None) -> tuple[list[Field], list[Field]]:
-    """The scales and the flags of a rating schema."""
-    if schema_id not in _known_fields:
+def _questions(session: Session, schema_id: uuid.UUID | None) -> Mapping[UseCase, Questions]:
+    """What a rating schema asks, by the use case of the prompt."""
+    if schema_id not in _known_questions:
         fields = session.scalars(select(RatingSchema.fields).where(RatingSchema.id == schema_id)).one()
-        _known_fields[schema_id] = (_as_fields(fields.get("likert", [])), _as_fields(fields.get("flags", [])))
-    return _known_fields[schema_id]
-
-
-def _as_fields(written: list[Mapping[str, Any]]) -> list[Field]:
-    return [
-        Field(
-            key=each["key"],
-            label=each.get("label", each["key"]),
-            low=str(each.get("low", "")),
-            high=str(each.get("high", "")),
-            short=each.get("short", ""),
-        )
-        for each in written
-    ]
+        _known_questions[schema_id] = questions_by_use_case(fields)
+    return _known_questions[schema_id]
 
 
 def _guidelines(session: Session, guidelines_id: uuid.UUID | None) -> Guidelines | None:

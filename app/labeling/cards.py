@@ -10,7 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from app.core.pages import environment
-from app.labeling.bench import Bench, Field
+from app.labeling.bench import Bench
+from app.labeling.questions import Questions
 
 
 @lru_cache(maxsize=1024)
@@ -20,14 +21,13 @@ def ranks(letter: str, count: int, rank: int | None) -> Markup:
 
 
 def judgment(bench: Bench, letter: str, rating: Mapping[str, Any]) -> Markup:
-    """The scales, the flags and the note, with what was typed before."""
-    asked = tuple(bench.scales), tuple(bench.flags)
-    return _made("judgment", letter, *asked, rating) if rating else _blank_judgment(letter, *asked)
+    """What is asked: the scales, the flags and the note, with what was typed before."""
+    return _made("judgment", letter, bench.questions, rating) if rating else _blank_judgment(letter, bench.questions)
 
 
-@lru_cache(maxsize=256)
-def _blank_judgment(letter: str, scales: tuple[Field, ...], flags: tuple[Field, ...]) -> Markup:
-    return _made("judgment", letter, scales, flags, {})
+@lru_cache(maxsize=512)
+def _blank_judgment(letter: str, questions: Questions) -> Markup:
+    return _made("judgment", letter, questions, {})
 
 
 def _made(name: str, *values: Any) -> Markup:

@@ -22,10 +22,10 @@ from app.labeling.models import (
     ItemCompletion,
     ItemPurpose,
 )
+from app.labeling.questions import flag_keys, sensitive_flags
 from app.projects.models import Project, ProjectMember, RatingSchema
 from app.projects.pauses import is_paused_in
-from app.projects.rating_schemas import flag_keys, sensitive_flags
-from app.prompts.models import Prompt
+from app.prompts.models import Prompt, UseCase
 
 _chooser = random.SystemRandom()  # nobody can tell from its place which item has a known answer
 AT_ONCE = 1000
@@ -59,6 +59,7 @@ class Planned:
     purpose: ItemPurpose = ItemPurpose.ordinary
     gold: dict[str, Any] | None = None
     answered_under: uuid.UUID | None = None  # the version of the rating schema that the answer speaks of
+    use_case: UseCase | None = None  # of a prompt with a known answer
 
 
 def plan_items(completions_by_prompt: Mapping[uuid.UUID, Sequence[Completion]]) -> list[Planned]:
@@ -92,21 +93,21 @@ def complete_plan(session: Session, project: Project, plan: list[Planned], rules
 def answered_items(session: Session, project: Project, *, besides: set[uuid.UUID] | None = None) -> list[Planned]:
     """Items of the project whose answer is known, the newest of each prompt, ready to be asked again."""
     query = (
-        select(Item, Batch.rating_schema_id)
+        select(Item, Batch.rating_schema_id, Prompt.use_case)
         .join(Batch, Batch.id == Item.batch_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .where(Batch.project_id == project.id, has_answer, Prompt.is_retired.is_(False))
         .order_by(Item.created_at, Item.id)
     )
-    rows = [(item, schema_id) for item, schema_id in session.execute(query) if item.prompt_id not in (besides or set())]
-    newest = {item.prompt_id: item for item, _ in rows}
-    answered_under = {item.id: schema_id for item, schema_id in rows}
+    rows = [row for row in session.execute(query) if row[0].prompt_id not in (besides or set())]
+    newest = {item.prompt_id: item for item, *_ in rows}
+    facts = {item.id: (schema_id, use_case) for item, schema_id, use_case in rows}
     shown: dict[uuid.UUID, list[uuid.UUID]] = {}
     places = select(ItemCompletion).where(ItemCompletion.item_id.in_([item.id for item in newest.values()]))
     for place in session.scalars(places.order_by(ItemCompletion.position)):
         shown.setdefault(place.item_id, []).append(place.completion_id)
     return [
-        Planned(item.prompt_id, shown[item.id], item.purpose, item.gold, answered_under[item.id])
+        Planned(item.prompt_id, shown[item.id], item.purpose, item.gold, *facts[item.id])
         for item in newest.values()
         if item.id in shown and item.gold
     ]
@@ -114,19 +115,22 @@ def answered_items(session: Session, project: Project, *, besides: set[uuid.UUID
 
 def fit_answers(session: Session, batch: Batch, plan: Sequence[Planned]) -> None:
     """Make known answers that were given under another version of the rating schema fit: without the flags that this
-    batch does not ask for, and without flags at all where it asks for a sensitive one that no lead has judged."""
+    batch does not ask for, and without flags at all where it asks for a sensitive one that no lead has judged. What a
+    version asks of an item goes by its prompt's use case."""
     flagged = [each for each in plan if each.gold and "flags" in each.gold]
     others = {each.answered_under for each in flagged} - {batch.rating_schema_id}
     if not others:
         return
     query = select(RatingSchema.id, RatingSchema.fields).where(RatingSchema.id.in_({*others, batch.rating_schema_id}))
     fields: dict[uuid.UUID | None, Any] = dict(session.execute(query).all())
-    asked = fields.get(batch.rating_schema_id, {})
+    wanted = fields.get(batch.rating_schema_id, {})
     for each in flagged:
         answer = dict(each.gold or {})
         flags = answer.pop("flags")
-        if not sensitive_flags(asked) - flag_keys(fields.get(each.answered_under, {})):
-            answer["flags"] = {of: [key for key in keys if key in flag_keys(asked)] for of, keys in flags.items()}
+        judged = fields.get(each.answered_under, {})
+        if not sensitive_flags(wanted, each.use_case) - flag_keys(judged, each.use_case):
+            kept = flag_keys(wanted, each.use_case)
+            answer["flags"] = {of: [key for key in keys if key in kept] for of, keys in flags.items()}
         each.gold = answer
 
 

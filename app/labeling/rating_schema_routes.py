@@ -10,11 +10,14 @@ from app.accounts.deps import Admin, Researcher
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, Invalid
 from app.core.pages import render
+from app.labeling import rating_schemas
+from app.labeling.questions import LIMITED_TO, NOTES
+from app.labeling.rating_schema_changes import changes
 from app.labeling.rating_schema_use import batches_under, use_by_version
-from app.projects import rating_schemas, service
+from app.labeling.rating_schemas import Rows
+from app.projects import service
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
-from app.projects.rating_schemas import Rows
 
 router = APIRouter(prefix="/p/{slug}/rating-schemas")
 
@@ -23,11 +26,7 @@ router = APIRouter(prefix="/p/{slug}/rating-schemas")
 def versions_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
     versions = service.schema_versions(session, project)
     before = dict(zip((each.id for each in versions), versions[1:], strict=False))
-    changed = {
-        each.id: len(rating_schemas.changes(before[each.id].fields, each.fields))
-        for each in versions
-        if each.id in before
-    }
+    changed = {each.id: len(changes(before[each.id].fields, each.fields)) for each in versions if each.id in before}
     uses = use_by_version(session, project)
     return render(request, "labeling/rating_schemas.html", versions=versions, changed=changed, uses=uses)
 
@@ -62,9 +61,11 @@ def _form_page(
         known=rating_schemas.known_keys(session, project),
         newest=newest,
         meanwhile=newest if isinstance(error, Conflict) else None,
-        changed=rating_schemas.changes(newest.fields, rating_schemas.as_written(rows)) if newest else [],
+        changed=changes(newest.fields, rating_schemas.as_written(rows)) if newest else [],
         based_on=newest.version if newest and isinstance(error, Conflict) else based_on,
         most=rating_schemas.MOST,
+        use_cases=LIMITED_TO,
+        notes=NOTES,
         error=error,
         touched=touched,
     )
@@ -89,7 +90,7 @@ def publish(request: Request, session: WriteSession, admin: Admin, project: Curr
     try:
         fields = rating_schemas.checked_fields(rows, rating_schemas.known_keys(session, project))
         newest = service.newest_rating_schema(session, project)
-        if newest and newest.version == based_on and not rating_schemas.changes(newest.fields, fields):
+        if newest and newest.version == based_on and not changes(newest.fields, fields):
             raise Invalid(f"This is version {newest.version} as it stands.", mend="Change something first.")
         published = service.publish_rating_schema(session, project, fields, by=admin, based_on=based_on)
     except DomainError as error:
@@ -117,6 +118,6 @@ def version_page(
         schema=schema,
         versions=versions,
         before=before,
-        changed=rating_schemas.changes(before.fields, schema.fields) if before else [],
+        changed=changes(before.fields, schema.fields) if before else [],
         batches=batches_under(session, schema),
     )

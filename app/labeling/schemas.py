@@ -110,16 +110,22 @@ class ScaleRead(BaseModel):
     label: str
     low: str
     high: str
+    help: str
 
 
 class FlagRead(BaseModel):
     key: str
     label: str
+    short: str
+    help: str
 
 
 class RatingSchemaRead(BaseModel):
+    """What is asked of this item: flags that are for other use cases are left out, and refused."""
+
     likert: list[ScaleRead]
     flags: list[FlagRead]
+    notes: list[str]  # of "completion", on each of them, and "ranking", on the whole; any other is refused
 
 
 class AssignmentRead(BaseModel):

@@ -29,8 +29,9 @@ from app.labeling.models import (
     Rating,
     SelfAssessment,
 )
+from app.labeling.questions import sensitive_flags
 from app.projects.models import Project, ProjectMember, RatingSchema
-from app.projects.rating_schemas import sensitive_flags
+from app.prompts.models import Prompt
 
 # The paper's soft cut-offs: marks for the eye, not rules. The fourth criterion, self-assessment, has none.
 FLAGS_CUT, RANKINGS_CUT, GRADE_CUT = 0.75, 0.75, 6.0
@@ -142,10 +143,12 @@ def _measured(session: Session, project: Project, people: Iterable[Person]) -> l
 
 
 def _compare_with_ours(session: Session, project: Project, found: dict[uuid.UUID, Candidate]) -> None:
-    """Rankings by the pairs that we order; flags by whether a completion has any sensitive one, as in the paper."""
+    """Rankings by the pairs that we order; flags by whether a completion has any sensitive one, as in the paper, where
+    any was asked."""
     query = (
-        select(Ranking, Item.gold, RatingSchema.fields)
+        select(Ranking, Item.gold, RatingSchema.fields, Prompt.use_case)
         .join(Item, Item.id == Ranking.item_id)
+        .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Batch, Batch.id == Item.batch_id)
         .outerjoin(RatingSchema, RatingSchema.id == Batch.rating_schema_id)
         .where(_screenings(project), Ranking.person_id.in_(found), is_current(Ranking))
@@ -157,10 +160,10 @@ def _compare_with_ours(session: Session, project: Project, found: dict[uuid.UUID
     flags: defaultdict[uuid.UUID, dict[str, set[str]]] = defaultdict(dict)
     for rating in session.scalars(select(Rating).where(Rating.ranking_id.in_(ids))):
         flags[rating.ranking_id][str(rating.completion_id)] = set(rating.flags)
-    for ranking, gold, fields in session.execute(query):
-        who, sensitive = found[ranking.person_id], sensitive_flags(fields or {})
+    for ranking, gold, fields, use_case in session.execute(query):
+        who, sensitive = found[ranking.person_id], sensitive_flags(fields or {}, use_case)
         who.rankings.add(*compare_ranks((gold or {}).get("ranks", {}), ranks[ranking.id]))
-        for completion_id, ours in (gold or {}).get("flags", {}).items():
+        for completion_id, ours in (gold or {}).get("flags", {}).items() if sensitive else ():
             theirs = flags[ranking.id].get(completion_id, set())
             who.flags.add(bool(sensitive & set(ours)) == bool(sensitive & theirs), 1)
 

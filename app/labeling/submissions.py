@@ -94,6 +94,8 @@ def check_ranking(bench: Bench, sent: Submission) -> None:
             wrong[f"rank_{letter}"] = f"Ranks go from 1 to {len(letters)}."
     for letter, rating in sent.ratings.items():
         wrong |= _wrong_keys(bench, letter, rating)
+    if sent.note and "ranking" not in bench.questions.notes:
+        wrong["note"] = "No note on the whole is asked for here: leave it out."
     if sent.text:
         wrong["text"] = "This item asks for a ranking, not for a text."
     if wrong:
@@ -119,7 +121,15 @@ def _check_grade(bench: Bench, sent: Submission) -> None:
 def _wrong_keys(bench: Bench, letter: str, rating: CompletionRating) -> dict[str, str]:
     scales, flags = {each.key for each in bench.scales}, {each.key for each in bench.flags}
     wrong = {f"likert_{letter}_{key}": "There is no such scale." for key in rating.likert if key not in scales}
-    return wrong | {f"flags_{letter}": f"There is no flag {key!r}." for key in rating.flags if key not in flags}
+    if rating.note and "completion" not in bench.questions.notes:
+        wrong[f"note_{letter}"] = "No note on a completion is asked for here: leave it out."
+    return wrong | {f"flags_{letter}": _no_such_flag(bench, key) for key in rating.flags if key not in flags}
+
+
+def _no_such_flag(bench: Bench, key: str) -> str:
+    if key in bench.questions.unasked:
+        return f"The flag {key!r} is not asked of {bench.prompt.use_case.replace('_', ' ')} prompts: leave it out."
+    return f"There is no flag {key!r}."
 
 
 def check_demonstration(sent: Submission) -> None:

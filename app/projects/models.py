@@ -84,8 +84,9 @@ class GuidelinesAcceptance(Base):
 
 
 class RatingSchema(Identified, Base):
-    """One version of the rating form: {"likert": [{key, label, low, high}], "flags": [{key, label, short, sensitive}]}.
-    Never changed: a new version is a new row, and a key means the same in all of them."""
+    """One version of the rating form: {"likert": [{key, label, low, high, help}], "flags": [{key, label, short,
+    sensitive, help, use_cases}], "notes": ["completion", "ranking"]}. A flag without `use_cases` is for all of them, a
+    version without `notes` has both. Never changed: a new version is a new row, and a key means the same in all."""
 
     __tablename__ = "rating_schema"
     __table_args__ = (UniqueConstraint("project_id", "version"),)

@@ -193,8 +193,8 @@ def publish_rating_schema(
     by: Person | None = None,
     based_on: int | None = None,
 ) -> RatingSchema:
-    """A new version of {"likert": [{key, label, low, high}], "flags": [{key, label, short, sensitive}]}; `short` fits a
-    chip. Batches keep the version they were made under. `based_on` is the newest one that the writer saw."""
+    """A new version, in the shape that `RatingSchema` states. Batches keep the version they were made under. `based_on`
+    is the newest one that the writer saw."""
     keys = [field.get("key") for kind in ("likert", "flags") for field in fields.get(kind, [])]
     if not keys or None in keys or len(set(keys)) != len(keys):
         raise Invalid("A rating schema needs fields, each with a key of its own.")

@@ -11,6 +11,7 @@ from app.accounts import audit
 from app.accounts.models import Person
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound
+from app.core.storable import storable
 from app.labeling.current import is_current
 from app.labeling.models import Assignment, Batch, Demonstration, Item, Ranking
 from app.projects.models import Project
@@ -31,7 +32,7 @@ def exclude(
     by: Person,
 ) -> Exclusion:
     """Leave the person's labels made from then and before then (none: all) out of new snapshots."""
-    reason = reason.strip()
+    reason = storable(reason).strip()
     if not reason:
         raise Invalid("Please say why this work is left out.", fields={"reason": "Write a reason."})
     if len(reason) > LONGEST_REASON:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.accounts import service as accounts
 from app.accounts.models import Person, PersonState, Role
 from app.core.errors import Forbidden, Invalid, NotFound
+from app.core.storable import storable
 from app.labeling.models import Assignment, Batch, Item
 from app.projects.models import Project, ProjectMember
 from app.quality import exclusions
@@ -160,7 +161,7 @@ def change_state(session: Session, person: Person, state: PersonState, *, reason
         raise Invalid(f"{person.name} is {person.state.value}; only an active person can be paused.")
     if by.role != Role.admin and person.role != Role.labeler:
         raise Forbidden("Only an admin pauses researchers and admins.")
-    reason = reason.strip()[: exclusions.LONGEST_REASON]
+    reason = storable(reason).strip()[: exclusions.LONGEST_REASON]
     if state == PersonState.paused and not reason:
         raise Invalid("Please say why you pause this work.", fields={"reason": "Write a reason."})
     accounts.set_state(session, person, state, by=by, reason=reason)

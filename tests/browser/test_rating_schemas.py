@@ -8,10 +8,10 @@ from playwright.sync_api import Page, expect
 from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.labeling.leases import lease_next
+from app.labeling.rating_schemas import paper_fields
 from app.projects import service as projects
 from app.projects.models import Project
 from app.projects.pauses import pause
-from app.projects.rating_schemas import paper_fields
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.browser.axe import serious_faults
 

@@ -72,7 +72,7 @@ export class RankingBoard {
     }
     const { note, all_bad: allBad } = this.form.elements;
     return {
-      ranks: this.ranks(), ratings, note: note.value, cannot_rank: this.cannotRank, all_bad: allBad.checked,
+      ranks: this.ranks(), ratings, note: note?.value ?? "", cannot_rank: this.cannotRank, all_bad: allBad.checked,
       order_touched: this.letters.length > 1 ? this.isTouched : null, // one text has no order
     };
   }
@@ -84,7 +84,7 @@ export class RankingBoard {
     return {
       likert: Object.fromEntries(likert),
       flags: all(`input[name="flags_${letter}"]:checked`).map((box) => box.value),
-      note: this.form.elements[`note_${letter}`].value,
+      note: this.form.elements[`note_${letter}`]?.value ?? "", // the rating schema may ask for no notes
     };
   }
 
@@ -96,9 +96,11 @@ export class RankingBoard {
         radio.checked = rating.likert?.[radio.name.slice(`likert_${letter}_`.length)] === Number(radio.value);
       }
       for (const box of this.form.querySelectorAll(`input[name="flags_${letter}"]`)) box.checked = (rating.flags ?? []).includes(box.value);
-      this.form.elements[`note_${letter}`].value = rating.note ?? "";
+      const ownNote = this.form.elements[`note_${letter}`];
+      if (ownNote) ownNote.value = rating.note ?? "";
     }
-    this.form.elements.note.value = draft.note ?? "";
+    const { note } = this.form.elements;
+    if (note) note.value = draft.note ?? "";
     this.form.elements.cannot_rank.checked = draft.cannot_rank === true;
     this.form.elements.all_bad.checked = draft.all_bad === true;
     this.isTouched ||= draft.order_touched === true;

@@ -75,6 +75,12 @@ def test_whole_rankings_keep_ties_ratings_and_time() -> None:
     assert row["ratings"][0] == [{"key": "overall", "value": 5}]
 
 
+def test_what_was_frozen_without_a_column_is_exported_all_the_same() -> None:
+    assert "flags_asked" not in RANKING
+    for row in exported(SnapshotKind.comparisons, ExportForm.rankings):
+        assert row["flags_asked"] is None
+
+
 def test_a_split_can_be_taken_alone() -> None:
     rows = exported(SnapshotKind.comparisons, ExportForm.rankings, split="valid")
     assert [row["ranking_id"] for row in rows] == ["s"]

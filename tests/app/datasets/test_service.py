@@ -15,6 +15,7 @@ from app.core.db import writing
 from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts
 from app.datasets import parquet, service
+from app.datasets.exports import ExportForm, export_rows
 from app.datasets.gathering import gather, pseudonym
 from app.datasets.models import Snapshot, SnapshotKind
 from app.datasets.schemas import read_filter
@@ -23,6 +24,7 @@ from app.projects.models import Project
 from app.prompts.models import Split, UseCase
 from app.prompts.service import add_texts
 from tests.app.datasets.labels import make_demonstration, make_ranking
+from tests.app.labeling.rows import publish_closed
 from tests.factories import make_person, make_project, make_prompt
 
 
@@ -58,6 +60,25 @@ def test_comparisons_hold_the_ranking_whole(session: Session, artefacts: Artefac
     assert snapshot.rows == 1
     facts = {"train": 1, "valid": 0, "test": 0, "labelers": 1, "simulated": 1, "pairs": 5, "ties": 1}
     assert snapshot.counts == facts
+
+
+def test_a_flag_that_was_not_asked_can_be_told_from_a_no(session: Session, artefacts: Artefacts) -> None:
+    project, labeler = make_project(session), make_person(session)
+    publish_closed(session, project)
+    for use_case in (UseCase.chat, UseCase.closed_qa, UseCase.other):
+        make_ranking(session, project, labeler, [1, 2], prompt=make_prompt(session, project, use_case=use_case))
+    decided = make_ranking(session, project, labeler, [2, 1])
+    decided.is_adjudication = True
+    session.flush()
+    _, rows = rows_of(session, artefacts, project, "comparisons")
+    assert {row["use_case"]: row["flags_asked"] for row in rows} == {
+        "chat": ["fails_task"],
+        "closed_qa": ["fails_task", "hallucination"],
+        "other": ["fails_task", "hallucination"],
+        "generation": [],  # a lead's decision
+    }
+    exported = list(export_rows(rows, ExportForm.rankings))
+    assert [row["flags_asked"] for row in exported] == [row["flags_asked"] for row in rows]
 
 
 def test_training_reads_what_was_frozen(session: Session, artefacts: Artefacts) -> None:
@@ -178,7 +199,7 @@ def test_the_same_filter_on_the_same_labels_gives_the_same_bytes(
                 snapshot = service.keep(session, service.freeze(session, project, kind, wanted, artefacts=store), None)
                 rows = gather(session, project, kind, read_filter(wanted))
                 with (folder / "again.parquet").open("wb+") as file:
-                    facts = {"kind": kind.value, "schema_version": 1, "filter": snapshot.filter}
+                    facts = {"kind": kind.value, "schema_version": parquet.SCHEMA_VERSION, "filter": snapshot.filter}
                     parquet.write_rows(file, rows, parquet.COLUMNS[kind], facts=facts)
                     assert service._digest(file) == snapshot.sha256
                 frozen.append(snapshot.id)

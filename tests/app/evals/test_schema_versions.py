@@ -22,7 +22,9 @@ from app.labeling.schemas import CompletionRating, Submission
 from app.labeling.submissions import submit
 from app.projects import service as projects
 from app.projects.models import Project
+from app.prompts.models import UseCase
 from app.registry.models import Model
+from tests.app.labeling.rows import publish_closed
 from tests.conftest import SignIn
 from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
 
@@ -35,8 +37,10 @@ SECOND = {
 }
 
 
-def make_batch(session: Session, project: Project, models: Sequence[Model], *, name: str) -> Batch:
-    prompt = make_prompt(session, project)
+def make_batch(
+    session: Session, project: Project, models: Sequence[Model], *, name: str, use_case: UseCase = UseCase.generation
+) -> Batch:
+    prompt = make_prompt(session, project, use_case=use_case)
     completions: list[Completion] = [make_completion(session, prompt, model=model) for model in models]
     return labeling.create_ranking_batch(
         session, project, completions_by_prompt={prompt.id: completions}, kind=BatchKind.evaluation, name=name
@@ -95,6 +99,23 @@ def test_a_flags_rate_is_over_the_ratings_that_could_carry_it(session: Session) 
     assert rows[third.id].flags == {"hallucination": 0.0, "rude": 0.0}
 
 
+def test_a_flags_rate_is_over_the_prompts_that_it_is_for(session: Session) -> None:
+    """A flag that was not asked is not a no."""
+    project = make_project(session)
+    models = make_model(session, project), make_model(session, project)
+    publish_closed(session, project)
+    for number, use_case in enumerate((UseCase.closed_qa, UseCase.closed_qa, UseCase.chat, UseCase.extract)):
+        make_batch(session, project, models, name=use_case, use_case=use_case)
+        labeler = make_person(session, project=project)
+        label(session, labeler, project, {"A": ["hallucination"]} if number == 0 else {})
+    rows = {
+        row.judged.model.id: row
+        for row in evals.standings(session, project, Contestant(models[1].id), judgments=Judgments())
+    }
+    assert [rows[each.id].flags for each in models] == [{"hallucination": 0.5}, {"hallucination": 0.0}]
+    assert rows[models[0].id].rated == 4
+
+
 def test_pages_and_exports_of_earlier_labels_stay_as_they_were(
     sign_in: SignIn, admin: Person, labeler: Person, project: Project
 ) -> None:
@@ -133,6 +154,41 @@ def test_an_old_label_is_corrected_under_its_own_version(sign_in: SignIn, labele
     page = sign_in(labeler).get(f"/p/{project.slug}/assignments/{assignment}/amend").text
     assert 'value="fails_task" checked' in page
     assert 'value="rude"' not in page
+
+
+@pytest.mark.parametrize(("use_case", "left"), [(UseCase.chat, []), (UseCase.closed_qa, ["hallucination"])])
+def test_a_known_answer_keeps_the_flags_that_its_prompt_is_asked(
+    session: Session, use_case: UseCase, left: list[str]
+) -> None:
+    project = make_project(session)
+    models = make_model(session, project), make_model(session, project)
+    batch = make_batch(session, project, models, name="Known", use_case=use_case)
+    (row,) = items_of(session, batch, purpose=None, page=1).items
+    ids = [str(each.id) for each in open_item(session, batch, row.item.id).completions.values()]
+    flags = {ids[0]: ["fails_task", "hallucination"], ids[1]: []}
+    row.item.purpose, row.item.gold = ItemPurpose.gold, {"ranks": {ids[0]: 1, ids[1]: 2}, "flags": flags}
+    session.flush()
+    publish_closed(session, project)
+    screening = labeling.create_screening_batch(session, project, answered=1, prompts=[])
+    (again,) = items_of(session, screening, purpose=None, page=1).items
+    assert again.item.gold is not None
+    assert again.item.gold["flags"] == {ids[0]: ["fails_task", *left], ids[1]: []}
+
+
+def test_a_sensitive_flag_for_other_prompts_needs_no_judgment(session: Session) -> None:
+    """A version that asks a new sensitive flag of other use cases only leaves this known answer its flags."""
+    project = make_project(session)
+    models = make_model(session, project), make_model(session, project)
+    batch = make_batch(session, project, models, name="Known", use_case=UseCase.chat)
+    (row,) = items_of(session, batch, purpose=None, page=1).items
+    ids = [str(each.id) for each in open_item(session, batch, row.item.id).completions.values()]
+    row.item.purpose, row.item.gold = ItemPurpose.gold, {"ranks": {ids[0]: 1, ids[1]: 2}, "flags": {ids[0]: []}}
+    session.flush()
+    rude = {"key": "rude", "label": "Is rude", "sensitive": True, "use_cases": ["extract"]}
+    projects.publish_rating_schema(session, project, {"flags": [rude, {"key": "fails_task", "label": "Fails"}]})
+    screening = labeling.create_screening_batch(session, project, answered=1, prompts=[])
+    (again,) = items_of(session, screening, purpose=None, page=1).items
+    assert (again.item.gold or {}).get("flags") == {ids[0]: []}
 
 
 @pytest.mark.parametrize("is_sensitive", [True, False])

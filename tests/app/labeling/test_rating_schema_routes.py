@@ -12,11 +12,11 @@ from app.accounts.models import AuditEvent, Person, Role
 from app.core.db import reading, writing
 from app.labeling import service as labeling
 from app.labeling.leases import lease_next
+from app.labeling.rating_schemas import paper_fields
 from app.labeling.schemas import Submission
 from app.labeling.submissions import submit
 from app.projects import service as projects
 from app.projects.models import Project, RatingSchema
-from app.projects.rating_schemas import paper_fields
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.conftest import SignIn
 from tests.factories import make_person
@@ -137,6 +137,55 @@ def test_a_refused_version_stays_as_typed(sign_in: SignIn, admin: Person, projec
     unchanged = client.post(start(project), data=same)
     assert (unchanged.status_code, "This is version 1 as it stands" in unchanged.text) == (422, True)
     assert client.post(start(project), data={}).status_code == 422
+    assert len(versions()) == 1
+
+
+ASKED = {
+    **FORM,
+    "likert_help": ["Would you send it?"],
+    "flags_help": ["", "Look <i>closely</i>."],
+    "flags_use_cases_1": ["extract", "closed_qa"],
+    "notes": ["", "ranking"],
+}
+
+
+def test_help_texts_use_cases_and_notes_are_published_and_shown(
+    sign_in: SignIn, admin: Person, labeler: Person, project: Project
+) -> None:
+    client = sign_in(admin)
+    preview = html.unescape(client.post(f"{start(project)}/edit", data={**ASKED, "press": ""}).text)
+    for words in ("only for closed qa, extract", "Help with flag rude: Look <i>closely</i>.", "Notes: on the whole"):
+        assert words in preview
+    assert client.post(start(project), data=ASKED).status_code == 303
+    fields = versions()[1].fields
+    assert fields["likert"][0]["help"] == "Would you send it?"
+    assert fields["flags"][1]["use_cases"] == ["closed_qa", "extract"]
+    assert fields["notes"] == ["ranking"]
+    page = client.get(f"{start(project)}/2").text
+    for words in ("only for closed qa, extract", "Look &lt;i&gt;closely", "Would you send it?", "none on a completion"):
+        assert words in page
+    again = client.get(f"{start(project)}/new").text
+    ticked = re.findall(r'name="(flags_use_cases_\d|notes)" value="(\w+)" checked', again)
+    assert ticked == [("flags_use_cases_1", "closed_qa"), ("flags_use_cases_1", "extract"), ("notes", "ranking")]
+    unchanged = client.post(start(project), data={**ASKED, "based_on": "2", "flags_key": ["fails_task", "rude"]})
+    assert (unchanged.status_code, "This is version 2 as it stands" in unchanged.text) == (422, True)
+    told = sign_in(labeler).get(f"/p/{project.slug}/guidelines").text
+    assert "only for closed qa, extract" in told
+    assert "Would you send it?" in told
+
+
+def test_a_refusal_keeps_help_texts_use_cases_and_notes(sign_in: SignIn, admin: Person, project: Project) -> None:
+    wrong = {**ASKED, "flags_help": ["x" * 501, "Look <i>closely</i>."], "flags_use_cases_1": ["extract", "poetry"]}
+    refused = sign_in(admin).post(start(project), data=wrong)
+    assert refused.status_code == 422
+    for words in ("flag 1, help: Use up to 500 characters.", "flag 2, use cases: Choose among the use cases"):
+        assert words in html.unescape(refused.text)
+    for kept in ("x" * 501, "Look &lt;i&gt;closely", "Would you send it?", 'value="extract" checked'):
+        assert kept in refused.text
+    assert re.findall(r'name="notes" value="(\w+)"( checked)?', refused.text) == [
+        ("completion", ""),
+        ("ranking", " checked"),
+    ]
     assert len(versions()) == 1
 
 

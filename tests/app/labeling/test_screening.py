@@ -13,11 +13,12 @@ from app.labeling import service
 from app.labeling.leases import lease_next
 from app.labeling.models import DemonstrationGrade, Item, ItemPurpose, SelfAssessment
 from app.labeling.plans import follow_labelers
+from app.labeling.questions import sensitive_flags
 from app.labeling.schemas import Submission
 from app.labeling.screening import Candidate, candidate
 from app.labeling.submissions import submit
-from app.projects.models import Project
-from app.projects.rating_schemas import sensitive_flags
+from app.projects import service as projects
+from app.projects.models import Project, RatingSchema
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.factories import make_person, make_prompt
 
@@ -195,6 +196,19 @@ def test_known_answers_of_a_screening_are_gold(project: Project, screened: list[
     with reading() as session:
         purposes = list(session.scalars(select(Item.purpose).order_by(Item.created_at, Item.position)))
     assert purposes.count(ItemPurpose.gold) == 4, "two in the bank, two in the screening"
+
+
+def test_flags_that_were_not_asked_are_no_agreement(
+    project: Project, screened: list[Person], sign_in: SignIn, admin: Person
+) -> None:
+    """Where no sensitive flag was asked, both are silent: that tells nothing of the candidate."""
+    take(screened[0], project, agreeing=True)
+    before = measured(project, screened[0]).flags.of
+    with writing() as session:
+        fields = projects.newest_rating_schema(session, project).fields
+        limited = [{**each, "sensitive": True, "use_cases": ["closed_qa"]} for each in fields["flags"]]
+        session.execute(update(RatingSchema).values(fields={**fields, "flags": limited}))
+    assert (before, measured(project, screened[0]).flags.of) == (6, 0)
 
 
 def test_sensitive_flags_are_those_marked_or_all() -> None:

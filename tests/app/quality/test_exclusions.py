@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import AuditEvent, Person, Role
+from app.accounts.models import AuditEvent, Person, PersonState, Role
 from app.core.errors import Conflict, Invalid, NotFound
 from app.datasets.gathering import gather
 from app.datasets.models import SnapshotKind
@@ -24,6 +24,7 @@ from app.quality.exclusions import (
     lift,
     standing_exclusions,
 )
+from app.quality.labeler import change_state
 from tests.app.datasets.labels import make_demonstration, make_ranking
 from tests.app.quality.rows import make_batch, make_item, rank
 from tests.factories import make_person, make_project, make_prompt
@@ -63,6 +64,20 @@ def test_excluded_work_is_in_no_new_snapshot_until_the_exclusion_is_lifted(
     assert session.scalars(select(Ranking)).all() != []
     actions = session.scalars(select(AuditEvent.action).where(AuditEvent.subject_id == exclusion.id))
     assert sorted(actions) == ["exclusion.lift", "exclusion.set"]
+
+
+def test_a_reason_is_kept_as_the_databases_can_keep_it(session: Session, project: Project, lead: Person) -> None:
+    labeler = make_person(session, project=project)
+    exclusion = exclude(session, project, labeler, reason=" At\x00random.\r\nAll of it. ", by=lead)
+    labeler.password_hash = "set long ago"
+    change_state(session, labeler, PersonState.paused, reason="\x00Let us talk.", by=lead)
+    session.expire_all()
+    assert exclusion.reason == "At\ufffdrandom.\nAll of it."
+    said = session.scalars(select(AuditEvent).order_by(AuditEvent.created_at)).all()
+    assert [each.details["reason"] for each in said if "reason" in each.details] == [
+        "At\ufffdrandom.\nAll of it.",
+        "\ufffdLet us talk.",
+    ]
 
 
 def test_another_projects_exclusion_touches_nothing_here(session: Session, project: Project, lead: Person) -> None:

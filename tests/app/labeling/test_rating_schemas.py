@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
 from app.core.errors import Conflict, Invalid
-from app.projects import service
-from app.projects.rating_schemas import (
+from app.labeling.questions import LIMITED_TO
+from app.labeling.rating_schema_changes import changes
+from app.labeling.rating_schemas import (
     Rows,
-    changes,
+    as_written,
     checked_fields,
     known_keys,
     paper_fields,
@@ -22,6 +23,7 @@ from app.projects.rating_schemas import (
     rows_of,
     typed_rows,
 )
+from app.projects import service
 from tests.factories import make_project
 
 FIELDS = {
@@ -34,17 +36,35 @@ FIELDS = {
 }
 
 
+FULL: dict[str, Any] = {
+    "likert": [{"key": "overall", "label": "Overall quality", "help": "Would you send it?"}],
+    "flags": [
+        {"key": "fails", "label": "Fails the task"},
+        {
+            "key": "false",
+            "label": "States what is false",
+            "help": "Look it up:\n- in the prompt",
+            "use_cases": ["open_qa", "extract"],
+        },
+    ],
+    "notes": ["ranking"],
+}
+
+
 def sent(rows: Rows) -> FormData:
     """The form as a browser sends it."""
     pairs = [
-        (f"{kind}_{name}", str(value))
-        for kind, of_kind in rows.items()
-        for row in of_kind
+        (f"{kind}_{name}", value.replace("\n", "\r\n"))
+        for kind in ("likert", "flags")
+        for row in rows[kind]
         for name, value in row.items()
-        if name != "sensitive"
+        if name not in ("sensitive", "use_cases")
     ]
-    ticked = [("flags_sensitive", str(number)) for number, row in enumerate(rows["flags"]) if row.get("sensitive")]
-    return FormData([*pairs, *ticked, ("based_on", "1"), ("press", "")])
+    for number, row in enumerate(rows["flags"]):
+        pairs += [("flags_sensitive", str(number))] if row.get("sensitive") else []
+        pairs += [(f"flags_use_cases_{number}", each) for each in row.get("use_cases", [])]
+    pairs += [("notes", each) for each in ("", *rows["notes"])]
+    return FormData([*pairs, ("based_on", "1"), ("press", "")])
 
 
 def keys(rows: Rows, kind: str = "flags") -> list[str]:
@@ -52,7 +72,7 @@ def keys(rows: Rows, kind: str = "flags") -> list[str]:
 
 
 def test_a_schema_comes_through_the_form_as_it_was() -> None:
-    for fields in (FIELDS, paper_fields()):
+    for fields in (FIELDS, FULL, FULL | {"notes": []}, paper_fields()):
         rows = typed_rows(sent(rows_of(fields)))
         assert checked_fields(rows, {}) == fields
 
@@ -64,6 +84,33 @@ def test_moving_loses_no_row(buttons: Sequence[str]) -> None:
         press(rows, button)
     assert sorted(keys(rows)) == ["fails", "long", "rude"]
     assert next(row for row in rows["flags"] if row["key"] == "rude")["sensitive"] is True
+
+
+def test_help_and_use_cases_move_with_their_flag() -> None:
+    rows = rows_of(FULL)
+    press(rows, "flags-up-1")
+    press(rows, "flags-add-0")
+    rows = typed_rows(sent(rows))
+    assert [(row["key"], row["use_cases"], bool(row["help"])) for row in rows["flags"]] == [
+        ("false", ["open_qa", "extract"], True),
+        ("fails", [], False),
+        ("", [], False),
+    ]
+
+
+def test_a_form_that_asks_for_no_notes_leaves_both() -> None:
+    without = FormData([pair for pair in sent(rows_of(FULL)).multi_items() if pair[0] != "notes"])
+    assert typed_rows(without)["notes"] == ["completion", "ranking"]
+    assert "notes" not in checked_fields(typed_rows(without), {})
+
+
+def test_all_use_cases_are_no_limit() -> None:
+    rows = rows_of(FULL)
+    rows["flags"][1]["use_cases"] = ["extract", "chat", "chat"]
+    assert checked_fields(rows, {})["flags"][1]["use_cases"] == ["chat", "extract"]
+    rows["flags"][1]["use_cases"] = list(LIMITED_TO)
+    assert "use_cases" not in checked_fields(rows, {})["flags"][1]
+    assert changes(checked_fields(rows, {}), as_written(rows)) == []
 
 
 def test_buttons_move_remove_and_add() -> None:
@@ -101,6 +148,9 @@ def test_keys_are_made_of_the_words_where_none_is_written() -> None:
         ({"key": "x", "label": " \r\n"}, "flag 4, label", "Write some words"),
         ({"key": "x", "label": "x" * 201}, "flag 4, label", "up to 200"),
         ({"key": "x", "label": "X", "short": "x" * 41}, "flag 4, short", "up to 40"),
+        ({"key": "x", "label": "X", "help": "x" * 501}, "flag 4, help", "up to 500"),
+        ({"key": "x", "label": "X", "use_cases": ["chat", "poetry"]}, "flag 4, use cases", "of the list"),
+        ({"key": "x", "label": "X", "use_cases": ["other"]}, "flag 4, use cases", "of the list"),
     ],
 )
 def test_what_is_wrong_is_said_by_row(row: dict[str, Any], where: str, words: str) -> None:
@@ -138,6 +188,26 @@ def test_changes_say_what_is_new_gone_worded_anew_and_moved() -> None:
         ("-", "Order of the flags: fails, long"),
         ("+", "Order of the flags: long, fails"),
     ]
+
+
+def test_changes_tell_of_help_use_cases_and_notes() -> None:
+    after = deepcopy(FULL)
+    after["likert"][0]["help"] = "Would you send it as it is?"
+    after["flags"][0]["help"] = "Any part of it."
+    after["flags"][1] |= {"help": "", "use_cases": ["open_qa"]}
+    del after["notes"]
+    assert changes(FULL, FULL) == []
+    assert changes(FULL, after) == [
+        ("-", "Help with scale overall: Would you send it?"),
+        ("+", "Help with scale overall: Would you send it as it is?"),
+        ("-", "Flag false: States what is false; only for open qa, extract"),
+        ("+", "Flag false: States what is false; only for open qa"),
+        ("-", "Help with flag false: Look it up:\n- in the prompt"),
+        ("+", "Help with flag fails: Any part of it."),
+        ("-", "Notes: on the whole"),
+        ("+", "Notes: on each completion, on the whole"),
+    ]
+    assert changes(after, after | {"notes": []})[-1] == ("+", "Notes: none")
 
 
 def test_a_version_is_added_and_none_is_changed(session: Session) -> None:

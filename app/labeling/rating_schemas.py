@@ -1,33 +1,46 @@
-"""Writing a version of the rating schema: the form's rows, what is wrong with them, and what they change."""
+"""Writing a version of the rating schema: the form's rows, its buttons, and what is wrong with them."""
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
 from app.core.errors import Invalid
 from app.core.storable import storable
+from app.labeling.questions import LIMITED_TO, NOTES, Fields, notes_of
 from app.projects.models import Project, RatingSchema
 
-Fields = Mapping[str, Any]
-Rows = dict[str, list[dict[str, Any]]]  # by kind, as typed
+Rows = dict[str, Any]  # as typed: the rows of each kind, and the notes
 KINDS = {"likert": "scale", "flags": "flag"}
 MOST = {"likert": 10, "flags": 50}  # what a rating may carry
 _PAPER = Path(__file__).parents[1] / "starter" / "rating_schema.json"
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_TYPED = {"likert": ("key", "label", "low", "high"), "flags": ("key", "label", "short")}
+_TYPED = {"likert": ("key", "label", "low", "high", "help"), "flags": ("key", "label", "short", "help")}
 
 
 def _words(most: int, least: int = 0) -> Any:
     lengths = StringConstraints(strip_whitespace=True, min_length=least, max_length=most)
     return Annotated[str, lengths, BeforeValidator(storable)]
+
+
+def limits_of(chosen: Any) -> list[str]:
+    """The use cases that a flag is for, in the order of the paper's table. All of them together are no limit."""
+    limits = [each.value for each in LIMITED_TO if each in chosen]
+    return limits if len(limits) < len(LIMITED_TO) else []
+
+
+def _known_limits(chosen: list[str]) -> list[str]:
+    if set(chosen) <= set(LIMITED_TO):
+        return limits_of(chosen)
+    raise PydanticCustomError("limits", "Choose among the use cases of the list.")
 
 
 class Scale(BaseModel):
@@ -39,10 +52,11 @@ class Scale(BaseModel):
     label: _words(120, least=1)  # type: ignore[valid-type]
     low: _words(60) = ""  # type: ignore[valid-type]
     high: _words(60) = ""  # type: ignore[valid-type]
+    help: _words(500) = ""  # type: ignore[valid-type]
 
 
 class Flag(BaseModel):
-    """A yes or no; `short` fits a chip, sensitive ones are what a screening compares."""
+    """A yes or no; `short` fits a chip, sensitive ones are what a screening compares. It may be for some use cases."""
 
     model_config = ConfigDict(extra="ignore", coerce_numbers_to_str=True)
 
@@ -50,6 +64,8 @@ class Flag(BaseModel):
     label: _words(200, least=1)  # type: ignore[valid-type]
     short: _words(40) = ""  # type: ignore[valid-type]
     sensitive: bool = False
+    help: _words(500) = ""  # type: ignore[valid-type]
+    use_cases: Annotated[list[str], AfterValidator(_known_limits)] = []
 
 
 def paper_fields() -> Fields:
@@ -60,13 +76,18 @@ def paper_fields() -> Fields:
 
 def rows_of(fields: Fields) -> Rows:
     """A schema as the rows of the form."""
-    return {
+    rows: Rows = {
         kind: [
-            {**{name: each.get(name, "") for name in names}, "sensitive": bool(each.get("sensitive"))}
+            {
+                **{name: each.get(name, "") for name in names},
+                "sensitive": bool(each.get("sensitive")),
+                "use_cases": limits_of(each.get("use_cases", [])),
+            }
             for each in fields.get(kind, [])
         ]
         for kind, names in _TYPED.items()
     }
+    return {**rows, "notes": list(notes_of(fields))}
 
 
 def typed_rows(form: FormData) -> Rows:
@@ -75,9 +96,15 @@ def typed_rows(form: FormData) -> Rows:
     rows: Rows = {}
     for kind, names in _TYPED.items():
         columns = [[each if isinstance(each, str) else "" for each in form.getlist(f"{kind}_{name}")] for name in names]
-        rows[kind] = [dict(zip(names, row, strict=True)) for row in zip_longest(*columns, fillvalue="")]
+        rows[kind] = [
+            {**dict(zip(names, row, strict=True)), "sensitive": False, "use_cases": []}
+            for row in zip_longest(*columns, fillvalue="")
+        ]
     for number, row in enumerate(rows["flags"]):
         row["sensitive"] = str(number) in sensitive
+        row["use_cases"] = [str(each) for each in form.getlist(f"flags_use_cases_{number}")]
+    # The form says that it asked for the notes: a box that is not ticked is not sent.
+    rows["notes"] = [each for each in NOTES if each in form.getlist("notes") or "notes" not in form]
     return rows
 
 
@@ -89,7 +116,7 @@ def press(rows: Rows, button: str) -> tuple[str, str, int] | None:
     kind, what, number = found[1], found[2], int(found[3])
     of_kind = rows[kind]
     if what == "add":
-        of_kind.append({**dict.fromkeys(_TYPED[kind], ""), "sensitive": False})
+        of_kind.append({**dict.fromkeys(_TYPED[kind], ""), "sensitive": False, "use_cases": []})
         return kind, what, len(of_kind) - 1
     if number >= len(of_kind):
         return None
@@ -120,7 +147,7 @@ def checked_fields(rows: Rows, known: Mapping[str, str]) -> dict[str, Any]:
             try:
                 written = (Scale if kind == "likert" else Flag).model_validate(row).model_dump(exclude_defaults=True)
             except ValidationError as error:
-                wrong |= {f"{named} {number}, {part['loc'][0]}": _in_words(part) for part in error.errors()}
+                wrong |= {f"{named} {number}, {_field(part)}": _in_words(part) for part in error.errors()}
                 continue
             written["key"] = written["key"] or _key_from(written.get("short") or written["label"])
             if said := _wrong_key(written["key"], kind, known, seen):
@@ -131,19 +158,25 @@ def checked_fields(rows: Rows, known: Mapping[str, str]) -> dict[str, Any]:
         wrong = {"fields": "Add a scale or a flag."}
     if wrong:
         raise Invalid("This version is not published.", mend="Mend these.", fields=wrong)
-    return {kind: each for kind, each in fields.items() if each}
+    notes = {} if notes_of(rows) == tuple(NOTES) else {"notes": list(notes_of(rows))}
+    return {kind: each for kind, each in fields.items() if each} | notes
 
 
 def as_written(rows: Rows) -> Rows:
     """The rows as they would be stored, for a look at what they change: trimmed, each with its key."""
-    trimmed = {
-        kind: [{name: each.strip() if isinstance(each, str) else each for name, each in row.items()} for row in of_kind]
-        for kind, of_kind in rows.items()
-    }
-    for of_kind in trimmed.values():
-        for row in of_kind:
-            row["key"] = row["key"] or _key_from(row.get("short") or row["label"]) or "without a key"
-    return trimmed
+    trimmed: Rows = {kind: [_trimmed(row) for row in rows[kind]] for kind in KINDS}
+    for row in [*trimmed["likert"], *trimmed["flags"]]:
+        row["key"] = row["key"] or _key_from(row.get("short") or row["label"]) or "without a key"
+        row["help"], row["use_cases"] = storable(row["help"]), limits_of(row["use_cases"])
+    return {**trimmed, "notes": rows["notes"]}
+
+
+def _trimmed(row: Fields) -> dict[str, Any]:
+    return {name: each.strip() if isinstance(each, str) else each for name, each in row.items()}
+
+
+def _field(part: Any) -> str:
+    return str(part["loc"][0]).replace("_", " ")
 
 
 def _in_words(part: Any) -> str:
@@ -166,42 +199,3 @@ def _wrong_key(key: str, kind: str, known: Mapping[str, str], seen: set[str]) ->
     if known.get(key, kind) != kind:
         return f"{key!r} was a {KINDS[known[key]]} in another version; choose another key."
     return ""
-
-
-def flag_keys(fields: Fields) -> set[str]:
-    return {each["key"] for each in fields.get("flags", [])}
-
-
-def sensitive_flags(fields: Fields) -> set[str]:
-    """Those that the schema marks as sensitive; all of them where it marks none."""
-    return {each["key"] for each in fields.get("flags", []) if each.get("sensitive")} or flag_keys(fields)
-
-
-def changes(before: Fields, after: Fields) -> list[tuple[str, str]]:
-    """What is new ("+") and what is gone ("-"), field by field; what is worded anew is both."""
-    found = []
-    for kind, words in (("likert", _scale_in_words), ("flags", _flag_in_words)):
-        old, new = ({each["key"]: words(each) for each in fields.get(kind, [])} for fields in (before, after))
-        found += [("-", line) for key, line in old.items() if key not in new]
-        for key, line in new.items():
-            if line != old.get(key):
-                found += [("-", old[key])] if key in old else []
-                found.append(("+", line))
-        orders = [[key for key in one if key in other] for one, other in ((old, new), (new, old))]
-        if orders[0] != orders[1]:
-            found += [(sign, _order(kind, keys)) for sign, keys in zip("-+", orders, strict=True)]
-    return found
-
-
-def _scale_in_words(scale: Fields) -> str:
-    ends = [f"{number} is “{scale[end]}”" for number, end in ((1, "low"), (7, "high")) if scale.get(end)]
-    return "; ".join([f"Scale {scale['key']}: {scale.get('label', '')}", *ends])
-
-
-def _flag_in_words(flag: Fields) -> str:
-    short = f"; “{flag['short']}” on the chip" if flag.get("short") else ""
-    return f"Flag {flag['key']}: {flag.get('label', '')}{short}{'; sensitive' if flag.get('sensitive') else ''}"
-
-
-def _order(kind: str, keys: Sequence[str]) -> str:
-    return f"Order of the {KINDS[kind]}s: {', '.join(keys)}"
