@@ -130,6 +130,7 @@ def test_pages_and_exports_of_earlier_labels_stay_as_they_were(
     evaluations = client.get(f"{start}/evaluations?baseline={other.id}").text
     for words in ("fails task", "hallucination", "rude"):
         assert f">{words}</th>" in evaluations
+    assert "share is of the completions that labelers were asked about" in evaluations
     for page in ("labeling", f"labeling/labelers/{labeler.id}", "labeling/labelers.csv", "labeling/disagreements"):
         assert client.get(f"{start}/{page}").status_code == 200, page
     asked = {"kind": "comparisons", "include_simulated": "true", "purpose": "evaluation"}
