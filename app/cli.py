@@ -13,6 +13,7 @@ from app.core.config import get_settings
 from app.core.db import reading_one_state, writing
 from app.core.errors import DomainError
 from app.core.migrate import migrate_database
+from app.core.queue import Queue
 from app.datasets import files
 from app.datasets import service as datasets
 from app.datasets.exports import ExportForm
@@ -45,9 +46,13 @@ def web(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
 
 
 @app.command()
-def worker() -> None:
-    """Run a worker: one process, one run at a time, on the GPU when there is one."""
-    processes.become_worker(get_settings())
+def worker(
+    queue: Annotated[Queue, typer.Option(help="Runs, or the episodes of runs that have sampling workers.")] = (
+        Queue.touchstone
+    ),
+) -> None:
+    """Run a worker: one process, one run or one share of episodes at a time, on the GPU when there is one."""
+    processes.become_worker(get_settings(), queue)
 
 
 @app.command()

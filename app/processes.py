@@ -6,6 +6,7 @@ import sys
 from typing import NoReturn
 
 from app.core.config import Settings
+from app.core.queue import Queue
 from app.serving import CannotStart
 
 # A first try is often made as root; Celery's nine lines about that would hide the address and the link.
@@ -18,9 +19,10 @@ def has_trainers() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def worker_command() -> tuple[str, ...]:
+def worker_command(queue: Queue = Queue.touchstone) -> tuple[str, ...]:
     """A worker: one process, one job at a time, for one device."""
-    return (*_CELERY, "worker", "--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+    quietly = ("--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+    return (*_CELERY, "worker", *quietly, "--queues", queue.value)
 
 
 def scheduler_command() -> tuple[str, ...]:
@@ -28,7 +30,7 @@ def scheduler_command() -> tuple[str, ...]:
     return (sys.executable, "-m", "workers.scheduler")
 
 
-def become_worker(settings: Settings) -> NoReturn:
+def become_worker(settings: Settings, queue: Queue) -> NoReturn:
     """Turn this process into a worker."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     if not has_trainers():
@@ -36,7 +38,7 @@ def become_worker(settings: Settings) -> NoReturn:
             "A worker needs the trainers' packages, and torch is not installed.",
             mend="Run `pip install -c constraints.txt -e '.[train]'`.",
         )
-    _become(worker_command())
+    _become(worker_command(queue))
 
 
 def become_scheduler() -> NoReturn:

@@ -11,7 +11,7 @@ from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from app.datasets.examples import Prompt  # noqa: E402
-from app.runs.configs import PpoConfig  # noqa: E402
+from app.runs.ppo_config import PpoConfig  # noqa: E402
 from benchmarks.ppo_world import COMPLETION, EPISODES, MINIBATCH, PROMPT, token_prompts  # noqa: E402
 from workers.training import ppo  # noqa: E402
 from workers.training.loop import Signal, Step  # noqa: E402

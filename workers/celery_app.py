@@ -11,7 +11,7 @@ from typing import Any
 from celery import signals
 
 from app import tables  # noqa: F401  the metadata must be whole before the first query
-from app.core.queue import JobName, get_celery
+from app.core.queue import JobName, Queue, get_celery
 from workers.jobs.pulse import Pulse
 from workers.jobs.sweep import sweep_once
 
@@ -32,8 +32,9 @@ pulse = Pulse()
 
 
 @signals.worker_ready.connect
-def _on_ready(**_: Any) -> None:
-    pulse.start()
+def _on_ready(sender: Any, **_: Any) -> None:
+    served = sender.app.amqp.queues.consume_from
+    pulse.start(Queue.touchstone if Queue.touchstone.value in served else Queue.sampling)
     sweep_once()  # what was queued while no worker ran, its message lost
 
 
@@ -54,6 +55,14 @@ def run(run_id: str) -> None:
 
     work_on(uuid.UUID(run_id), pulse)
     sweep_once()  # what waited for an idle worker is sent to this one at once
+
+
+@celery.task(name=JobName.draw_share.value)
+def draw_share(share_id: str) -> None:
+    """Draw episodes for a run that is trained elsewhere; a duplicate finds the share taken and stops."""
+    from workers.jobs.draw_share import draw
+
+    draw(uuid.UUID(share_id), pulse)
 
 
 @celery.task(name=JobName.add_model.value)

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     lease_minutes: int = Field(30, ge=1, description="Minutes an assignment stays with a labeler who is silent.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says that its run is alive.")
     stale_after_seconds: float = Field(30.0, gt=0, description="Silence after which a run is handed to another worker.")
+    sampling_patience_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="How long a trainer waits for sampling workers that give no sign before it draws itself.",
+    )
     sweep_seconds: float = Field(10.0, gt=0, description="How often stale and lost runs are looked for.")
     upload_mib: int = Field(64, ge=1, description="Largest upload accepted, in MiB.")
 

@@ -16,11 +16,19 @@ from app.core.config import get_settings
 logger = logging.getLogger(__name__)
 
 
+class Queue(StrEnum):
+    """What a worker takes its work from: runs and models, or shares of the episodes of runs that others train."""
+
+    touchstone = "touchstone"
+    sampling = "sampling"
+
+
 class JobName(StrEnum):
     """Celery task names, as the worker registers them."""
 
     run = "touchstone.run"
     add_model = "touchstone.add_model"
+    draw_share = "touchstone.draw_share"
 
 
 @lru_cache
@@ -34,7 +42,8 @@ def get_celery() -> Celery:
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
         broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5, "max_retries": 1},
-        task_default_queue="touchstone",
+        task_default_queue=Queue.touchstone.value,
+        task_routes={JobName.draw_share.value: {"queue": Queue.sampling.value}},
         worker_hijack_root_logger=False,
         timezone="UTC",
     )

@@ -1,6 +1,7 @@
 """Artefacts (snapshots, checkpoints, models) under one fsspec URL: written beside, then renamed into place."""
 
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,19 @@ class Artefacts:
             self.fs.get(f"{self._path(key)}/", f"{beside}/", recursive=True)
             beside.rename(local)
         return local
+
+    @contextmanager
+    def local_file(self, key: str) -> Iterator[Path]:
+        """A local file with what `key` holds: the file itself, or a copy for as long as it is used."""
+        if not self.exists(key):
+            raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
+        if self.is_local:
+            yield Path(self._path(key))
+            return
+        with tempfile.TemporaryDirectory(prefix="touchstone-") as folder:
+            copy = Path(folder) / Path(key).name
+            self.fs.get_file(self._path(key), str(copy))
+            yield copy
 
     def working_folder(self, key: str) -> Path:
         """A local folder to work in (checkpoints): inside the store when it is local, else in the cache."""

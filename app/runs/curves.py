@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.runs.configs import PpoConfig, RunConfig, RunKind
+from app.runs.configs import RunConfig, RunKind
 from app.runs.newer_configs import RlooConfig
+from app.runs.ppo_config import PpoConfig
 
 # One group, one drawing: title, then the metrics in it with their names. What a run has none of is left out.
 GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -35,6 +36,7 @@ GROUPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("Entropy, nats a token", (("entropy", "entropy"),)),
     ("Gradient length", (("grad_norm", "gradient"), ("policy_grad_norm", "policy"), ("value_grad_norm", "value"))),
     ("Mean log-probability, nats a token", (("mean_logprob", "log-probability"),)),
+    ("Staleness of the episodes, iterations", (("staleness", "mean"), ("staleness_max", "oldest"))),
     ("Learning rate", (("learning_rate", "learning rate"),)),
 )  # fmt: skip
 

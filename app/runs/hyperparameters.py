@@ -17,7 +17,8 @@ _ABOUT = f"""# Hyperparameters
 
 Every setting of every kind of run: what the paper (Ouyang et al. 2022) gives for its three sizes, and what Touchstone
 offers for smaller models. This file is written by `python -m app.runs.hyperparameters` from `app/runs/configs.py`,
-`app/runs/newer_configs.py` (methods that came after the paper) and `app/runs/presets.py`; a test compares them.
+`app/runs/ppo_config.py`, `app/runs/newer_configs.py` (methods that came after the paper) and `app/runs/presets.py`; a
+test compares them.
 
 - The form of a new run starts from the values for a model of its size: from {LARGE:.0e} parameters on those of the
   paper's size whose ratio to it is nearest to 1 (6B from 2.8e9, 175B from 3.2e10 parameters), below that the scaled

@@ -15,7 +15,8 @@ from app.datasets.models import Snapshot, SnapshotKind
 from app.labeling.models import Batch, BatchKind, Item
 from app.projects.models import Project, Round
 from app.prompts.models import PlainText, Prompt, Split
-from app.runs.configs import PpoConfig, RunConfig, RunKind, SftConfig
+from app.runs.configs import RunConfig, RunKind, SftConfig
+from app.runs.ppo_config import PpoConfig
 from app.runs.schemas import NEW, NEW_ROUND, PARTS, TEXTS, Part, SamplingPlan
 
 LEAST_LABELERS = 2

@@ -1,15 +1,8 @@
 """The config of each kind of run."""
 
-from app.runs.configs import (
-    CrossValidationConfig,
-    PpoConfig,
-    RewardModelConfig,
-    RunConfig,
-    RunKind,
-    SamplingConfig,
-    SftConfig,
-)
+from app.runs.configs import CrossValidationConfig, RewardModelConfig, RunConfig, RunKind, SamplingConfig, SftConfig
 from app.runs.newer_configs import DpoConfig, RlooConfig
+from app.runs.ppo_config import PpoConfig
 
 CONFIGS: dict[RunKind, type[RunConfig]] = {
     RunKind.sft: SftConfig,

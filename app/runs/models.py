@@ -5,11 +5,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.clock import now
 from app.core.db import Base, Identified, text_enum
+from app.core.queue import Queue
 from app.runs.configs import RunKind
 
 
@@ -99,10 +100,29 @@ class RunLogLine(Identified, Base):
     text: Mapped[str]
 
 
+class SamplingShare(Identified, Base):
+    """A share of an iteration's episodes that a trainer wants drawn; gone when it has them, or when its run ends."""
+
+    __tablename__ = "sampling_share"
+    __table_args__ = (UniqueConstraint("run_id", "iteration", "number"),)
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id", ondelete="CASCADE"))
+    iteration: Mapped[int]
+    number: Mapped[int]
+    version: Mapped[str]  # of the policy that is to draw it
+    claim: Mapped[str]  # the trainer's, who asked
+    nudged_at: Mapped[datetime] = mapped_column(default=now)
+    taken_by: Mapped[str | None]  # worker's name; changes each time it is taken
+    heartbeat_at: Mapped[datetime | None]
+    is_drawn: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None]  # why the worker could not draw it, in words
+
+
 class Worker(Base):
     __tablename__ = "worker"
 
     name: Mapped[str] = mapped_column(primary_key=True)
+    queue: Mapped[Queue] = mapped_column(text_enum(Queue), default=Queue.touchstone)
     device: Mapped[str]
     heartbeat_at: Mapped[datetime] = mapped_column(default=now)
     run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"))

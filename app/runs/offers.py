@@ -12,8 +12,9 @@ from app.projects import service as projects
 from app.projects.models import Project
 from app.registry.models import Model
 from app.runs import inputs
-from app.runs.configs import PpoConfig, RunKind
+from app.runs.configs import RunKind
 from app.runs.models import Run
+from app.runs.ppo_config import PpoConfig
 from app.runs.presets import Preset, presets
 from app.runs.schemas import SamplingPlan
 

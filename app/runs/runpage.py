@@ -9,12 +9,12 @@ from app.labeling.models import Batch
 from app.registry import service as registry
 from app.registry.models import Model, ModelKind
 from app.runs import alarms, creation, curves, forms, history
-from app.runs.configs import PpoConfig
 from app.runs.folds import Folds, read_folds
 from app.runs.history import Input
 from app.runs.judged import Judged, judged
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
 from app.runs.newer_configs import RlooConfig
+from app.runs.ppo_config import PpoConfig
 from app.runs.schemas import PLANS, kind_name
 from app.runs.service import FINAL
 

@@ -8,9 +8,10 @@ from pydantic import BaseModel, model_validator
 
 from app.datasets.models import SnapshotKind
 from app.registry.models import ModelKind
-from app.runs.configs import PpoConfig, RunConfig, RunKind, SamplingConfig, setting
+from app.runs.configs import RunConfig, RunKind, SamplingConfig, setting
 from app.runs.kinds import CONFIGS
 from app.runs.newer_configs import DpoConfig
+from app.runs.ppo_config import PpoConfig
 
 
 class SamplingPlan(SamplingConfig):

@@ -17,7 +17,7 @@ from app.core.queue import JobName, enqueue
 from app.projects.models import Project
 from app.registry import service as registry
 from app.registry.service import TrainedModel
-from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
+from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState, SamplingShare
 
 MAX_ATTEMPTS = 5  # claims in a row that ended without a new checkpoint
 
@@ -120,7 +120,7 @@ def record_step(
 ) -> bool:
     """Keep a step's figures; a step done again after a resume replaces its row. Returns whether to stop."""
     run = _held(session, run_id, claim)
-    run.step, run.total_steps, run.heartbeat_at = step, total, now()
+    run.step, run.total_steps, run.heartbeat_at, run.progress_note = step, total, now(), ""
     if checkpointed:
         run.checkpoint_step, run.attempts = step, 1
     session.merge(RunMetric(run_id=run_id, step=step, values=finite(metrics), recorded_at=now()))
@@ -201,14 +201,21 @@ def _kept(run: Run) -> str:
 def _end(session: Session, run: Run, state: RunState, text: str, *, level: str = "info") -> None:
     run.state, run.finished_at, run.claimed_by, run.progress_note = state, now(), None, ""
     run.is_cancel_asked = False
+    _forget_shares(session, run)
     log(session, run.id, text, level=level)
     audit.record(session, None, f"run.{state}", subject=run)
     session.flush()
 
 
+def _forget_shares(session: Session, run: Run) -> None:
+    """Nobody waits for them any more; a sampling worker that still has one finds it gone."""
+    session.execute(delete(SamplingShare).where(SamplingShare.run_id == run.id))
+
+
 def requeue(session: Session, run: Run, why: str) -> None:
     run.state, run.claimed_by, run.heartbeat_at, run.queued_at = RunState.queued, None, None, now()
     run.progress_note = ""
+    _forget_shares(session, run)
     log(session, run.id, why)
     session.flush()
     enqueue(session, JobName.run, run.id)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.core.clock import now
 from app.core.config import get_settings
+from app.core.queue import Queue
 from app.runs.models import Worker
 
 
@@ -16,19 +17,23 @@ from app.runs.models import Worker
 class Workforce:
     busy: int
     idle: int
+    sampling: int = 0  # those that work on no runs, but draw for their trainers
 
     def __str__(self) -> str:
+        drawing = [(self.sampling, "sampling")]
         if not self.busy and not self.idle:
-            return "No worker running"
-        parts = [f"{count} {what}" for count, what in ((self.busy, "busy"), (self.idle, "idle")) if count]
+            return ", ".join(["No worker running", *(f"{count} {what}" for count, what in drawing if count)])
+        parts = [f"{count} {what}" for count, what in ((self.busy, "busy"), (self.idle, "idle"), *drawing) if count]
         first, *rest = parts
         count, what = first.split()
         return ", ".join([f"{count} worker{'s' if count != '1' else ''} {what}", *rest])
 
 
-def report(session: Session, name: str, *, device: str, run_id: uuid.UUID | None) -> None:
+def report(
+    session: Session, name: str, *, device: str, run_id: uuid.UUID | None, queue: Queue = Queue.touchstone
+) -> None:
     """The worker is alive, and works on `run_id` (none: it waits)."""
-    session.merge(Worker(name=name, device=device, heartbeat_at=now(), run_id=run_id))
+    session.merge(Worker(name=name, queue=queue, device=device, heartbeat_at=now(), run_id=run_id))
 
 
 def sign_off(session: Session, name: str) -> None:
@@ -44,13 +49,21 @@ def live_workers(session: Session, at: datetime | None = None) -> list[Worker]:
 
 
 def idle_workers(session: Session, at: datetime | None = None) -> list[Worker]:
-    return [worker for worker in live_workers(session, at) if worker.run_id is None]
+    """Those that a queued run can be given to."""
+    return [
+        worker for worker in live_workers(session, at) if worker.run_id is None and worker.queue == Queue.touchstone
+    ]
+
+
+def has_sampling_worker(session: Session, at: datetime | None = None) -> bool:
+    return any(worker.queue == Queue.sampling for worker in live_workers(session, at))
 
 
 def workforce(session: Session) -> Workforce:
-    workers = live_workers(session)
-    busy = sum(worker.run_id is not None for worker in workers)
-    return Workforce(busy=busy, idle=len(workers) - busy)
+    alive = live_workers(session)
+    own = [worker for worker in alive if worker.queue == Queue.touchstone]
+    busy = sum(worker.run_id is not None for worker in own)
+    return Workforce(busy=busy, idle=len(own) - busy, sampling=len(alive) - len(own))
 
 
 def forget_dead(session: Session, *, before: datetime) -> None:

@@ -632,8 +632,31 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_run_sample_run_id_step"), ["run_id", "step"], unique=False)
 
     op.create_table(
+        "sampling_share",
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("iteration", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("version", sa.String(), nullable=False),
+        sa.Column("claim", sa.String(), nullable=False),
+        sa.Column("nudged_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("taken_by", sa.String(), nullable=True),
+        sa.Column("heartbeat_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("is_drawn", sa.Boolean(), nullable=False),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_sampling_share_run_id_run"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sampling_share")),
+        sa.UniqueConstraint("run_id", "iteration", "number", name=op.f("uq_sampling_share_run_id_iteration_number")),
+    )
+    op.create_table(
         "worker",
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column(
+            "queue",
+            sa.Enum("touchstone", "sampling", name="queue", native_enum=False, create_constraint=True, length=32),
+            nullable=False,
+        ),
         sa.Column("device", sa.String(), nullable=False),
         sa.Column("heartbeat_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=True),

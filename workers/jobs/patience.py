@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
@@ -18,7 +19,12 @@ FIRST_WAIT, LONGEST_WAIT = 0.1, 10.0
 LONGEST_ABSENCE = 3600.0  # seconds until a run gives up on its database
 
 
-def patiently(work: Callable[[Session], T], *, patience: float = LONGEST_ABSENCE) -> T:
+def patiently(
+    work: Callable[[Session], T],
+    *,
+    patience: float = LONGEST_ABSENCE,
+    within: Callable[[], AbstractContextManager[Session]] = writing,
+) -> T:
     """One transaction around `work`, done again while the database is locked, restarting or not reachable.
 
     `work` may be done twice when the database went away between its commit and the answer, so it must be idempotent.
@@ -26,7 +32,7 @@ def patiently(work: Callable[[Session], T], *, patience: float = LONGEST_ABSENCE
     wait, deadline = FIRST_WAIT, time.monotonic() + patience
     while True:
         try:
-            with writing() as session:
+            with within() as session:
                 return work(session)
         except (OperationalError, InterfaceError, InternalError) as error:
             if time.monotonic() + wait > deadline:

@@ -16,24 +16,28 @@ from app.core.clock import now
 from app.core.config import get_settings
 from app.core.db import writing
 from app.core.errors import DomainError
-from app.runs import service, workers
-from app.runs.models import Run
+from app.core.queue import Queue
+from app.runs import service, shares, workers
+from app.runs.models import Run, SamplingShare
 
 logger = logging.getLogger(__name__)
 
 
 class Pulse:
-    """Beats for this process from `start` to `end`; `during(run)` adds the run that is worked on."""
+    """Beats for this process from `start` to `end`; `during` and `drawing` add what is worked on."""
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.is_shutting_down = False
         self._device = "cpu"
-        self._run: tuple[uuid.UUID, str] | None = None
+        self._queue = Queue.touchstone
+        self._run_id: uuid.UUID | None = None
+        self._say_alive: Callable[[Session], object] = lambda _: None  # of what it works on
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_ended, name="pulse", daemon=True)
 
-    def start(self) -> None:
+    def start(self, queue: Queue = Queue.touchstone) -> None:
+        self._queue = queue
         self._device = device_name()
         self.beat()
         self._thread.start()
@@ -47,24 +51,34 @@ class Pulse:
 
     @contextmanager
     def during(self, run: Run) -> Iterator[None]:
-        assert run.claimed_by is not None
-        self._run = (run.id, run.claimed_by)
+        claim = run.claimed_by
+        assert claim is not None
+        with self._at_work(run.id, lambda session: service.beat(session, run.id, claim=claim)):
+            yield
+
+    @contextmanager
+    def drawing(self, share: SamplingShare) -> Iterator[None]:
+        with self._at_work(share.run_id, lambda session: shares.beat(session, share)):
+            yield
+
+    @contextmanager
+    def _at_work(self, run_id: uuid.UUID, say_alive: Callable[[Session], object]) -> Iterator[None]:
+        self._run_id, self._say_alive = run_id, say_alive
         self.beat()
         try:
             yield
         finally:
-            self._run = None
+            self._run_id, self._say_alive = None, lambda _: None
             self.beat()
 
     def beat(self) -> None:
         self._try(self._report)
 
     def _report(self, session: Session) -> None:
-        current = self._run
-        workers.report(session, self.name, device=self._device, run_id=current[0] if current else None)
+        say_alive = self._say_alive
+        workers.report(session, self.name, device=self._device, run_id=self._run_id, queue=self._queue)
         workers.forget_dead(session, before=now() - timedelta(days=1))
-        if current:
-            service.beat(session, current[0], claim=current[1])
+        say_alive(session)
 
     def _beat_until_ended(self) -> None:
         while not self._ended.wait(get_settings().heartbeat_seconds):

@@ -16,26 +16,29 @@ import torch
 
 from app.runs.configs import TrainingConfig
 from workers.jobs.claimed import Claimed
-from workers.training.launched import TOLD, trainer_named, write_task
+from workers.training.launched import TOLD, ask_desk, trainer_named, write_task
 from workers.training.loop import CannotTrain, Outcome, Sample, Signal, Step, TrainingFailed
+from workers.training.sampling_workers import Desk
 
 DEATHS = 3  # in a row and without a new checkpoint: then the run fails
 LOOKS = 0.5  # seconds between looks at whether torchrun still lives
 GRACE = 60.0  # seconds in which the processes may end by themselves
 
 
-def train(claimed: Claimed, trainer: str, examples: Sequence[object], **given: Any) -> Outcome:
-    """Calls a trainer by its name, in this process or in several."""
+def train(
+    claimed: Claimed, trainer: str, examples: Sequence[object], *, desk: Desk | None = None, **given: Any
+) -> Outcome:
+    """Calls a trainer by its name, in this process or in several; `desk` is its way to sampling workers."""
     config = claimed.config
     assert isinstance(config, TrainingConfig)
     if config.processes == 1:
-        return trainer_named(trainer)(config, examples, claimed, **given)
+        return trainer_named(trainer)(config, examples, claimed, **given, **({"desk": desk} if desk else {}))
     refuse_too_many(config.processes)
     deaths = 0
     while deaths < DEATHS:
-        talk = Talk(claimed)
+        talk = Talk(claimed, desk)
         with tempfile.TemporaryDirectory(prefix="touchstone-") as folder:
-            task = write_task(Path(folder) / "task.json", trainer, config, examples, **given)
+            task = write_task(Path(folder) / "task.json", trainer, config, examples, has_desk=desk is not None, **given)
             outcome = talk.through(task, Path(folder) / "line", processes=config.processes)
         if outcome is not None:
             return outcome
@@ -66,8 +69,8 @@ def torchrun(task: Path, line: Path, *, processes: int) -> list[str]:
 class Talk:
     """One life of the processes: started, listened to, answered, and ended with it."""
 
-    def __init__(self, on_step: Callable[[Step], Signal]) -> None:
-        self.on_step = on_step
+    def __init__(self, on_step: Callable[[Step], Signal], desk: Desk | None = None) -> None:
+        self.on_step, self.desk = on_step, desk
         self.got_further = False  # whether there is a new checkpoint
         self.selector = selectors.DefaultSelector()
 
@@ -116,14 +119,17 @@ class Talk:
                 self._answer(message, connection)
 
     def _answer(self, message: dict[str, Any], connection: socket.socket) -> None:
-        """Pass a step on and its signal back; what broke ends the talk."""
+        """Pass a step or a wish on and the answer back; what broke ends the talk."""
         ((kind, said),) = message.items()
-        if kind != "step":
+        if kind == "step":
+            step = Step(**said | {"samples": tuple(Sample(**sample) for sample in said["samples"])})
+            answer: str = self.on_step(step)
+            self.got_further |= step.checkpointed
+        elif kind == "desk" and self.desk is not None:
+            answer = ask_desk(self.desk, said)
+        else:
             raise TOLD.get(kind, RuntimeError)(said)
-        step = Step(**said | {"samples": tuple(Sample(**sample) for sample in said["samples"])})
-        signal = self.on_step(step)
-        self.got_further |= step.checkpointed
-        connection.sendall(f"{signal}\n".encode())
+        connection.sendall(f"{answer}\n".encode())
 
     def _cut(self) -> None:
         """Whoever still works hears that nobody listens any more, and ends."""

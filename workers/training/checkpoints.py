@@ -84,7 +84,7 @@ def load_newest(
         except (OSError, SafetensorError, json.JSONDecodeError):
             continue  # torn by a disk that lost what it had confirmed: the one before it is as good
         for name, module in modules.items():
-            _restore_module(module, files[f"module-{name}"])
+            restore_module(module, files[f"module-{name}"])
         for name, optimizer in optimizers.items():
             _restore_optimizer(optimizer, files[f"optimizer-{name}"])
         _restore_random(files["random"], state)
@@ -95,7 +95,9 @@ def load_newest(
 
 def fingerprint(config: BaseModel, rows: Sequence[object]) -> str:
     """What a run is made of, in one word: its settings (not those that change no result) and its data."""
-    settings = config.model_dump_json(exclude={"checkpoint_every", "threads", "processes", "sharded"})
+    settings = config.model_dump_json(
+        exclude={"checkpoint_every", "threads", "processes", "sharded", "sampling_workers"}
+    )
     return hashlib.sha256(f"{settings}{rows!r}".encode()).hexdigest()
 
 
@@ -135,7 +137,7 @@ def trainable(module: nn.Module) -> dict[str, Tensor]:
     return {name: whole(p.detach()) for name, p in module.named_parameters() if p.requires_grad}
 
 
-def _restore_module(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
+def restore_module(module: nn.Module, saved: Mapping[str, Tensor]) -> None:
     parameters = dict(module.named_parameters())
     expected = {name for name, p in parameters.items() if p.requires_grad}
     if expected != set(saved):

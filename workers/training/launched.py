@@ -28,14 +28,19 @@ from pydantic import BaseModel
 from app.datasets import examples as rows
 from workers.training import processes
 from workers.training.loop import CannotTrain, Outcome, Signal, Step, TrainingFailed
+from workers.training.ppo_shares import Share
+from workers.training.sampling_workers import Desk, Word
 
 Json = dict[str, Any]
 TOLD = {"refused": CannotTrain, "failed": TrainingFailed, "memory": MemoryError}  # what has its own words there
 
 
-def write_task(file: Path, trainer: str, config: BaseModel, examples: Sequence[object], **given: object) -> Path:
-    """What a trainer is to be called with."""
+def write_task(
+    file: Path, trainer: str, config: BaseModel, examples: Sequence[object], *, has_desk: bool = False, **given: object
+) -> Path:
+    """What a trainer is to be called with; with `has_desk` sampling workers are reached through who listens."""
     task = {"trainer": trainer, "config": config.model_dump(mode="json"), "examples": _plain(examples)}
+    task["has_desk"] = has_desk
     file.write_text(json.dumps(task | {"given": {name: _plain(value) for name, value in given.items()}}))
     return file
 
@@ -46,11 +51,11 @@ def trainer_named(name: str) -> Callable[..., Outcome]:
     return getattr(importlib.import_module(f"workers.training.{module}"), function or "train")
 
 
-def work(task: Json, on_step: Callable[[Step], Signal]) -> Outcome:
+def work(task: Json, on_step: Callable[[Step], Signal], **also: object) -> Outcome:
     train = trainer_named(task["trainer"])
     config = get_type_hints(train)["config"].model_validate(task["config"])
     given = {name: _restored(value) for name, value in task["given"].items()}
-    return train(config, _restored(task["examples"]), processes.agreed(on_step), **given)
+    return train(config, _restored(task["examples"]), processes.agreed(on_step), **given, **also)
 
 
 def _plain(value: Any) -> Any:
@@ -91,14 +96,47 @@ class Line:
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def ask(self, step: Step) -> Signal:
-        self.tell({"step": asdict(step)})
-        return Signal(self.answers.get())
+        return Signal(self.request({"step": asdict(step)}))
+
+    def request(self, message: Json) -> str:
+        """Tell, and wait for the answer."""
+        self.tell(message)
+        return self.answers.get()
+
+
+class DeskAfar(Desk):
+    """The way to the sampling workers, which the process at the other end of the line knows."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+
+    def put_out(self, files: list[str]) -> None:
+        self.line.request({"desk": {"files": files}})
+
+    def ask(self, share: Share) -> None:
+        self.line.request({"desk": {"ask": asdict(share)}})
+
+    def look(self, share: Share) -> Word:
+        return Word(self.line.request({"desk": {"look": asdict(share)}}))
+
+
+def ask_desk(desk: Desk, request: Json) -> str:
+    """What DeskAfar is told at the other end."""
+    ((wish, about),) = request.items()
+    if wish == "look":
+        return desk.look(Share(**about))
+    if wish == "ask":
+        desk.ask(Share(**about))
+    else:
+        desk.put_out(about)
+    return "done"
 
 
 def report(task: Json, line: Line) -> None:
     """Work, and tell how it ended."""
+    also = {"desk": DeskAfar(line)} if task["has_desk"] else {}
     try:
-        outcome = work(task, line.ask)
+        outcome = work(task, line.ask, **also)
     except Exception as error:  # the edge of a process: whatever broke, the other side must hear of it
         line.tell({_kind(error): str(error)})
         raise

@@ -18,26 +18,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from app.datasets.examples import Prompt, Text
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from workers.rlhf.kl import KlController
 from workers.training.adapters import merge_lora
 from workers.training.batching import text_window
 from workers.training.cards import model_card
 from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint, trainable
-from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, start
+from workers.training.loop import CannotTrain, OnStep, Outcome, Sample, Signal, Step, start
 from workers.training.models import load_tokenizer, save_policy
 from workers.training.ppo_data import Data, prepare, refuse_other_tokenizer
-from workers.training.ppo_experience import collect, experience_metrics
+from workers.training.ppo_experience import as_experience, draw_by_all, experience_metrics, staleness
 from workers.training.ppo_look import Look, look
-from workers.training.ppo_networks import Networks, load_networks, other_weights
+from workers.training.ppo_networks import load_networks, other_weights
+from workers.training.ppo_shares import decoding_of, played
 from workers.training.ppo_update import Trainee, new_trainee, update, warmup
-from workers.training.rollout import Decoding, stop_ids, uniform_numbers
+from workers.training.rollout import Decoding
+from workers.training.sampling_workers import Desk, Episodes, SamplingWorkers
 
 SHOWN_SAMPLES = 4
-ROWS_IN_FLIGHT = 64  # completions drawn side by side: reading a model's weights costs the same for one as for many
 
 Metrics = dict[str, float]
 
@@ -82,14 +82,22 @@ def train(
     texts: Sequence[Text] = (),
     watch: Path | None = None,
     others: Sequence[Path] = (),
+    rollouts: Path | None = None,
+    desk: Desk | None = None,
 ) -> Outcome:
     """Train the policy in `policy` against `reward_model` and write it to `out`; resumes from `checkpoints`.
 
     `others` are further reward models whose scores count as `config.ensemble` says; `watch` is one whose scores are
-    reported and never trained on.
+    reported and never trained on. Where sampling workers draw the episodes, `desk` is the way to them, and `rollouts`
+    the folder of what they read and write.
     """
     # 1. What cannot work is said before anything is done.
     start(config)
+    if config.sampling_workers and (desk is None or rollouts is None):
+        raise CannotTrain(
+            "sampling_workers are reached by the queue, and these processes were started without one. "
+            "Start the run from Touchstone, or set sampling_workers to 0."
+        )
     tokenizer = load_tokenizer(policy)
     for judge in (reward_model, *others, *([watch] if watch else [])):
         refuse_other_tokenizer(tokenizer, load_tokenizer(judge), judge)
@@ -98,16 +106,24 @@ def train(
 
     # 2. What trains, and where the run was if it was on its way before.
     belongs_to = fingerprint(config, [*prompts, *texts])
-    decoding, trainee = decoding_of(config, networks, tokenizer), new_trainee(networks, config=config)
+    decoding, trainee = decoding_of(config, networks.policy, tokenizer), new_trainee(networks, config=config)
     setup = Setup(config, data, trainee, decoding, checkpoints, belongs_to)
     run = resume(setup) or begin(setup)
+    workers = meet_workers(setup, run, desk, rollouts)
 
     # 3. One iteration after the other: play, learn, look, keep.
     total = config.episodes // config.batch_size
     while run.iteration < total:
-        run.metrics, stopped_by_kl = iterate(setup, run)
+        began = time.perf_counter()
+        episodes = workers.draw(run.iteration) if workers else draw_here(setup, run)
+        if episodes is None:  # the caller said stop meanwhile
+            save(setup, run)
+            return Outcome(finished=False, step=run.iteration, metrics=run.metrics)
+        run.metrics, stopped_by_kl = learn(setup, run, episodes, began=began)
         run.iteration += 1
         is_last = stopped_by_kl or run.iteration == total
+        if workers and not is_last:
+            workers.publish(run.iteration)
         samples = take_look(setup, run) if is_last or run.iteration % config.evaluate_every == 0 else ()
         due = run.iteration % config.checkpoint_every == 0 or run.iteration == total
         if due:
@@ -126,39 +142,50 @@ def train(
     return Outcome(finished=True, step=run.iteration, metrics=metrics)
 
 
-def decoding_of(config: PpoConfig, networks: Networks, tokenizer: PreTrainedTokenizerBase) -> Decoding:
-    return Decoding(
-        max_new_tokens=config.max_completion_tokens,
-        eos_ids=stop_ids(networks.policy, tokenizer),
-        temperature=config.temperature,
-        rows=max(config.micro_batch_size, ROWS_IN_FLIGHT),
-    )
-
-
 def begin(setup: Setup) -> Run:
     """A run at its start, after a look at what the policy writes before any step."""
     before = look(setup.trainee.networks, setup.data, config=setup.config, decoding=setup.decoding)
     return Run(setup.kl_controller(setup.config.kl_coefficient), before, {}, {})
 
 
-def iterate(setup: Setup, run: Run) -> tuple[Metrics, bool]:
-    """Play one batch of episodes and learn from it, unless the KL says to stop; the metrics, and whether it did."""
-    began, config, data, iteration = time.perf_counter(), setup.config, setup.data, run.iteration
-    batch = visits(len(data.prompts), iteration * config.batch_size, config.batch_size, seed=config.seed)
-    uniforms = uniform_numbers(
-        config.seed, "episodes", iteration, shape=(config.batch_size, 1, config.max_completion_tokens)
-    )
-    experience = collect(
+def meet_workers(setup: Setup, run: Run, desk: Desk | None, folder: Path | None) -> SamplingWorkers | None:
+    """The sampling workers, the policy as the run goes on with it published; None where the trainer draws itself."""
+    if not setup.config.sampling_workers or desk is None or folder is None:
+        return None
+    workers = SamplingWorkers(
+        setup.config, setup.trainee.networks.policy, setup.data.prompts, setup.decoding, desk=desk, folder=folder,
+        checkpoints=setup.checkpoints, iteration=run.iteration,
+    )  # fmt: skip
+    if run.iteration < workers.total:
+        workers.publish(run.iteration)
+    return workers
+
+
+def draw_here(setup: Setup, run: Run) -> Episodes:
+    """This iteration's episodes, drawn from the policy as it is."""
+    prompts, uniforms = played(setup.config, setup.data.prompts, run.iteration)
+    policy = setup.trainee.networks.policy
+    drawn = draw_by_all(policy, prompts, uniforms, config=setup.config, decoding=setup.decoding)
+    return drawn, [run.iteration] * len(drawn)
+
+
+def learn(setup: Setup, run: Run, episodes: Episodes, *, began: float) -> tuple[Metrics, bool]:
+    """Learn from one batch of episodes, unless the KL says to stop; the metrics, and whether it did."""
+    config, data, iteration = setup.config, setup.data, run.iteration
+    drawn, versions = episodes
+    experience = as_experience(
         setup.trainee.networks,
-        [data.prompts[i] for i in batch],
-        uniforms,
+        played(config, data.prompts, iteration)[0],
+        drawn,
+        versions,
         config=config,
-        decoding=setup.decoding,
         kl_coefficient=run.kl.coefficient,
         eos_id=data.tokenizer.eos_token_id,
     )
     metrics = experience_metrics(experience, estimator=config.kl_estimator)
     metrics |= {"kl_coefficient": run.kl.coefficient, "episodes": float((iteration + 1) * config.batch_size)}
+    if config.max_staleness:
+        metrics |= staleness(experience, iteration=iteration)
     if 0 < config.kl_stop < metrics["kl"]:
         return metrics | {"kl_stopped": 1.0}, True
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + iteration)
@@ -170,15 +197,6 @@ def iterate(setup: Setup, run: Run) -> tuple[Metrics, bool]:
     metrics["learning_rate"] = config.learning_rate * factor
     metrics["episodes_per_second"] = config.batch_size / (time.perf_counter() - began)
     return metrics, False
-
-
-def visits(n: int, first: int, count: int, *, seed: int) -> list[int]:
-    """Which of n prompts episodes `first`, `first` + 1, ... play: each pass takes every prompt once, shuffled anew."""
-    chosen: list[int] = []
-    for number in range(first // n, (first + count - 1) // n + 1):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-        chosen += torch.randperm(n, generator=generator).tolist()
-    return chosen[first % n : first % n + count]
 
 
 def draw_texts(config: PpoConfig, data: Data, *, iteration: int) -> list[list[list[int]]]:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from app.datasets.examples import Prompt, Text
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from workers.training.batching import encode_prompt
 from workers.training.limits import refuse_if_most_left_out, require_room
 from workers.training.loop import CannotTrain
@@ -102,3 +103,12 @@ def refuse_other_tokenizer(own: PreTrainedTokenizerBase, others: PreTrainedToken
         f"({len(own)} and {len(others)} tokens). "
         "Train the reward model from the same base as the policy."
     )
+
+
+def visits(n: int, first: int, count: int, *, seed: int) -> list[int]:
+    """Which of n prompts episodes `first`, `first` + 1, ... play: each pass takes every prompt once, shuffled anew."""
+    chosen: list[int] = []
+    for number in range(first // n, (first + count - 1) // n + 1):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        chosen += torch.randperm(n, generator=generator).tolist()
+    return chosen[first % n : first % n + count]

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from workers.rlhf.ensemble import combine_scores
 from workers.rlhf.gae import estimate_advantages, whiten
 from workers.rlhf.kl import KL_ESTIMATORS, kl_k1, kl_k2, kl_k3
 from workers.rlhf.ppo_losses import explained_variance, per_token_rewards
 from workers.training.batching import micro_batches
 from workers.training.models import autocast
-from workers.training.ppo_networks import Networks, Rows, stack_rows
-from workers.training.processes import add_up, share
-from workers.training.rollout import Decoding, Drawn, draw_together
+from workers.training.ppo_networks import Networks, Rows, completion_logprobs, stack_rows
+from workers.training.processes import add_up, gathered, share
+from workers.training.rollout import Decoding, Drawn, draw_completions
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Experience:
     spread: Tensor  # (N,) standard deviation of the reward models' scores
     watch_scores: Tensor | None  # (N,)
     missing_eos: Tensor  # (N,) bool
+    versions: list[int]  # iterations that the policy which drew each had finished
 
     def rows(self, episodes: Sequence[int]) -> Rows:
         prompts, completions = [self.prompts[i] for i in episodes], [self.completions[i] for i in episodes]
@@ -49,24 +51,75 @@ def collect(
     decoding: Decoding,
     kl_coefficient: float,
     eos_id: int,
+    version: int = 0,
 ) -> Experience:
     """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn.
 
     Several processes share the drawing and the measuring; each then holds all episodes, so that what is taken over
     the batch (whitening, means, KL) is taken over the whole of it.
     """
-    # 1. Completions from the policy as it is now, at the rollout temperature, and their log-probabilities.
-    with torch.no_grad(), autocast(config.precision):
-        drawn = [only for (only,) in draw_together(networks.policy, prompts, uniforms, decoding=decoding)]
+    drawn = draw_by_all(networks.policy, prompts, uniforms, config=config, decoding=decoding)
+    return as_experience(
+        networks, prompts, drawn, [version] * len(drawn), config=config, kl_coefficient=kl_coefficient, eos_id=eos_id
+    )
 
-    # 2. Log-probabilities under the reference, values, and one score an episode.
+
+def draw_by_all(
+    policy: PreTrainedModel, prompts: list[list[int]], uniforms: Tensor, *, config: PpoConfig, decoding: Decoding
+) -> list[Drawn]:
+    """`draw_episodes` with the prompts shared among the processes; each then holds all episodes."""
+    own = share(range(len(prompts)))
+    few = [prompts[i] for i in own]
+    return gathered(draw_episodes(policy, few, uniforms[own], config=config, decoding=decoding) if few else [])
+
+
+@torch.no_grad()
+def draw_episodes(
+    policy: PreTrainedModel, prompts: list[list[int]], uniforms: Tensor, *, config: PpoConfig, decoding: Decoding
+) -> list[Drawn]:
+    """One completion of each prompt from the policy as it is now, at the rollout temperature.
+
+    Their log-probabilities are those that the update's ratio starts from, so they must be of these very weights.
+    """
+    with autocast(config.precision):
+        drawn = [only for (only,) in draw_completions(policy, prompts, uniforms, decoding=decoding)]
+        if config.precision == "bf16":  # there a decoding step and a whole pass round differently
+            measure_again(policy, prompts, drawn, config=config)
+    return drawn
+
+
+def measure_again(
+    policy: PreTrainedModel, prompts: list[list[int]], drawn: Sequence[Drawn], *, config: PpoConfig
+) -> None:
+    """Notes each token's log-probability as a pass over the whole episode gives it."""
+    completions = [episode.tokens for episode in drawn]
+    for piece in micro_batches(by_length(prompts, completions), config.micro_batch_size):
+        own = [completions[i] for i in piece]
+        rows = stack_rows([prompts[i] for i in piece], own, device=policy.device)
+        logprobs = completion_logprobs(policy, rows, temperature=config.temperature)
+        for i, of_episode in zip(piece, logprobs.split([len(tokens) for tokens in own]), strict=True):
+            drawn[i].logprobs = of_episode.tolist()
+
+
+def as_experience(
+    networks: Networks,
+    prompts: list[list[int]],
+    drawn: Sequence[Drawn],
+    versions: Sequence[int],
+    *,
+    config: PpoConfig,
+    kl_coefficient: float,
+    eos_id: int,
+) -> Experience:
+    """What was drawn for each prompt, measured and rewarded; `versions` say which policy drew each."""
+    # 1. The completions, and their log-probabilities under the policy that drew them.
     completions = [episode.tokens for episode in drawn]
     mask = length_mask([len(tokens) for tokens in completions], device=networks.policy.device)  # (N, T)
     logprobs = drawn_logprobs(drawn, mask)
+
+    # 2. Log-probabilities under the reference, values, and one score an episode.
     judged = [as_judged(episode, eos_id) for episode in drawn]
     measured = measure(networks, prompts, completions, judged, mask, config=config)
-    if measured.logprobs is not None:
-        logprobs = measured.logprobs
 
     # 3. Rewards: -beta * KL at each token, the score at the last one, less the penalty for not having ended.
     missing_eos = torch.tensor([not episode.ended for episode in drawn], device=mask.device)
@@ -89,7 +142,7 @@ def collect(
         advantages = whiten(advantages, mask)
     return Experience(
         prompts, completions, mask, logprobs, measured.ref_logprobs, measured.values, advantages, returns,
-        measured.scores, measured.spread, measured.watch_scores, missing_eos,
+        measured.scores, measured.spread, measured.watch_scores, missing_eos, list(versions),
     )  # fmt: skip
 
 
@@ -97,7 +150,6 @@ def collect(
 class Measured:
     """What the networks say of the episodes: (N, T) for tokens, (N,) for scores."""
 
-    logprobs: Tensor | None  # None: those noted while drawing are exact
     ref_logprobs: Tensor
     values: Tensor
     scores: Tensor
@@ -105,7 +157,7 @@ class Measured:
     watch_scores: Tensor | None
 
     def all(self) -> tuple[Tensor | None, ...]:
-        return self.logprobs, self.ref_logprobs, self.values, self.scores, self.spread, self.watch_scores
+        return self.ref_logprobs, self.values, self.scores, self.spread, self.watch_scores
 
 
 @torch.no_grad()
@@ -120,9 +172,7 @@ def measure(
 ) -> Measured:
     """`judged` are the completions as the reward model reads them."""
     tokens, scores = torch.zeros(mask.shape, device=mask.device), torch.zeros(len(mask), device=mask.device)
-    rounds = config.precision == "bf16"  # there a decoding step and a whole pass round differently
     measured = Measured(
-        logprobs=tokens.clone() if rounds else None,
         ref_logprobs=tokens.clone(),
         values=tokens,
         scores=scores,
@@ -141,9 +191,6 @@ def measure(
             measured.spread[piece] = each.std(dim=0, unbiased=False)
             if measured.watch_scores is not None:
                 measured.watch_scores[piece] = networks.watch_scores(whole)
-            if measured.logprobs is not None:
-                logprobs = networks.logprobs(rows, temperature=config.temperature)
-                measured.logprobs[piece] = scatter(logprobs, mask[piece])
     add_up(tensor for tensor in measured.all() if tensor is not None)  # each process has 0 where others measured
     return measured
 
@@ -207,3 +254,9 @@ def experience_metrics(experience: Experience, *, estimator: str = "k1") -> dict
     return {name: float(value) for name, value in metrics.items()} | {
         "explained_variance": explained_variance(experience.values, experience.returns, mask)
     }
+
+
+def staleness(experience: Experience, *, iteration: int) -> dict[str, float]:
+    """By how many iterations the policies that drew the episodes are older than the one that learns from them."""
+    ages = [float(iteration - version) for version in experience.versions]
+    return {"staleness": sum(ages) / len(ages), "staleness_max": max(ages)}

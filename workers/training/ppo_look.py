@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from workers.rlhf.ensemble import combine_scores
 from workers.training.batching import decode_completion, micro_batches, text_window
 from workers.training.models import autocast

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from workers.rlhf.ppo_losses import clipped_policy_loss, clipped_value_loss
 from workers.training.batching import even_pieces, micro_batches, pad
 from workers.training.checkpoints import trainable

@@ -24,8 +24,9 @@ from workers.training.cards import model_card
 from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
 from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, start, take_step
 from workers.training.models import autocast, load_tokenizer, save_policy
-from workers.training.ppo import ROWS_IN_FLIGHT, SHOWN_SAMPLES, visits
-from workers.training.ppo_data import refuse_other_tokenizer
+from workers.training.ppo import SHOWN_SAMPLES
+from workers.training.ppo_data import refuse_other_tokenizer, visits
+from workers.training.ppo_shares import ROWS_IN_FLIGHT
 from workers.training.ppo_update import Sums, warmup
 from workers.training.processes import share, summed
 from workers.training.recomputing import recomputing

@@ -3,8 +3,9 @@
 import pytest
 from pydantic import ValidationError
 
-from app.runs.configs import PpoConfig, RewardModelConfig, RunKind, SamplingConfig, SftConfig
+from app.runs.configs import RewardModelConfig, RunKind, SamplingConfig, SftConfig
 from app.runs.kinds import CONFIGS
+from app.runs.ppo_config import PpoConfig
 from app.runs.presets import section_of
 
 
@@ -63,6 +64,8 @@ def test_the_papers_values() -> None:
         (RunKind.ppo, {"micro_batch_size": 128}, "micro_batch_size 128 is larger than minibatch_size 64"),
         (RunKind.ppo, {"episodes": 100}, "episodes 100 are fewer than one batch_size 512"),
         (RunKind.ppo, {"kl_controller": "loose"}, "'fixed' or 'adaptive'"),
+        (RunKind.ppo, {"sampling_workers": 513}, "sampling_workers 513 are more than batch_size 512"),
+        (RunKind.ppo, {"max_staleness": 1}, "max_staleness is for sampling_workers"),
         (RunKind.dpo, {"loss": "ipo", "label_smoothing": 0.1}, "loss ipo knows no label_smoothing"),
         (RunKind.dpo, {"label_smoothing": 0.5}, "less than 0.5"),
         (RunKind.rloo, {"completions_per_prompt": 3}, "minibatch_size 64 is not a multiple of completions_per_prompt"),

@@ -18,8 +18,9 @@ from app.projects.models import Project
 from app.prompts.models import PlainText, Split
 from app.registry.models import Model, ModelKind, ModelState
 from app.runs import creation, history, inputs, offers
-from app.runs.configs import PpoConfig, RunKind, SftConfig
+from app.runs.configs import RunKind, SftConfig
 from app.runs.models import Run, RunState
+from app.runs.ppo_config import PpoConfig
 from app.runs.schemas import RunPlan, SamplingPlan
 from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.runs.configs import PpoConfig, RewardModelConfig, RunKind, SftConfig
+from app.runs.configs import RewardModelConfig, RunKind, SftConfig
 from app.runs.kinds import CONFIGS
+from app.runs.ppo_config import PpoConfig
 from app.runs.presets import REC, SCALED, Preset, defaults_for, nearest_size, presets
 
 SIZES = [260_000, 5_000_000, 135_000_000, 1_300_000_000, 7_000_000_000, 70_000_000_000]

@@ -12,6 +12,7 @@ import redis
 
 from app.core.config import Settings
 from app.core.embedded_redis import server_command
+from app.core.queue import Queue
 from app.processes import worker_command
 
 LONGEST_WAIT = 120.0
@@ -48,7 +49,9 @@ def running_redis(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def running_worker(settings: Settings, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(
+    settings: Settings, *, queue: Queue = Queue.touchstone, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A worker of this installation. Its output goes to worker.log in the state folder."""
     told = {
         **os.environ,
@@ -58,7 +61,7 @@ def running_worker(settings: Settings, **environment: str) -> Iterator[subproces
         **environment,
     }
     with (settings.state_dir / "worker.log").open("ab") as log:
-        process = subprocess.Popen(worker_command(), env=told, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(worker_command(queue), env=told, stdout=log, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:

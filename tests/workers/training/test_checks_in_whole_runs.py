@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from app.runs.configs import PpoConfig, SftConfig
+from app.runs.configs import SftConfig
+from app.runs.ppo_config import PpoConfig
 from tests.workers.tiny import demonstrations, save_base, tiny_config
 from tests.workers.training.killed import places, train_ppo, write_models
 from tests.workers.training.tiny_ppo import Steps, ppo_config, token_prompts

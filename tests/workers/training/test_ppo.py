@@ -15,7 +15,7 @@ from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM
 
 from app.datasets.examples import Prompt
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from tests.workers.training.test_ppo_networks import write_adapted
 from tests.workers.training.tiny_ppo import (
     Steps,
@@ -32,7 +32,7 @@ from workers.training import ppo
 from workers.training.checkpoints import complete_checkpoints
 from workers.training.loop import CannotTrain, Outcome, Step, TrainingFailed
 from workers.training.models import load_policy
-from workers.training.ppo import visits
+from workers.training.ppo_data import visits
 
 pytestmark = pytest.mark.train
 

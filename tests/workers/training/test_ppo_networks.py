@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from tests.workers.training.test_ppo_update import PROMPTS, TEXTS, play
 from tests.workers.training.tiny_ppo import ppo_config, tiny_tokenizer, write_policy, write_reward_model
 from workers.training.adapters import add_lora, lora_off

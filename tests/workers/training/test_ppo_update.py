@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from tests.workers.training.tiny_ppo import ppo_config, token_prompts, write_policy, write_reward_model
 from workers.training import ppo_experience, ppo_update
 from workers.training.adapters import lora_off

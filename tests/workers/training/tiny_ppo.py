@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from app.datasets.examples import Prompt, Text
-from app.runs.configs import PpoConfig
+from app.runs.ppo_config import PpoConfig
 from workers.training.loop import Signal, Step
 
 CONTEXT = 96
