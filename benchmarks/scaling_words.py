@@ -36,6 +36,36 @@ Several nodes: the task is a file that all of them can read, with its folders an
 
 The first process prints each step as a line of JSON. Checkpoints and model lie in the task's folders, which the nodes
 must share; started again, it goes on from there.
+
+## Sampling workers
+
+*Sampling workers* in the form of a PPO run says among how many workers each iteration's episodes are shared out; 0 is
+none, the trainer draws. They are processes of their own, on any machine with the same settings (database, Redis,
+artefact store), each for one device, and serve all runs in turn:
+
+    CUDA_VISIBLE_DEVICES=1 touchstone worker --queue sampling
+
+With the containers that is `docker compose --profile sampling up -d` (`--profile sampling-gpu` with a GPU). Scores,
+values and the reference's log-probabilities stay with the trainer.
+
+- After each iteration the trainer publishes its policy's weights under a version, in the artefact store: 4 bytes a
+  parameter (5.3 GB at 1.3B, 27 GB at 7B), with LoRA the adapters alone. An answer is 12 bytes a token, for the paper's
+  512 episodes about a megabyte.
+- *Max staleness* 0: every episode is drawn by the very policy that the iteration starts from. The trainer waits while
+  workers draw, and they wait while it learns; what several of them save is the time of drawing. One worker makes the
+  same run as none, bit for bit on a CPU with one thread; several make it to 1e-5, since other rows share a batch and
+  sums are taken in another order.
+- Staleness n: iteration i is drawn by the policy that has finished i - n of them (in the first n by the initial one),
+  so that drawing and learning overlap. What can be won is the smaller of the two times: by the table below a quarter
+  of PPO without ptx at 1.3B, since drawing is 0.5 of 2.1 GPU-hours. What it costs is that the update starts n updates
+  away from where the episodes were drawn: ratios start from the probabilities of the policy that drew, so the
+  objective stays PPO's, but more of them are clipped, and reward and KL are those of the older policy. *Clip fraction*
+  and *staleness* on the run's page show it. 1 is enough to overlap wherever drawing takes no longer than learning.
+- Which version draws which iteration is settled by the settings, not by who is fast. So the result does not depend on
+  the number of workers that live, on which of them are killed (their share is handed on when they fall silent), or on
+  whether the trainer, when none of them gives a sign for `TOUCHSTONE_SAMPLING_PATIENCE_SECONDS`, draws a share itself;
+  the run's page says when it does. A trainer that is killed goes on from its checkpoint to the same end, at any
+  staleness: the versions that it needs are kept, n + 1 of them and as many before the checkpoint.
 """
 
 FITS = """

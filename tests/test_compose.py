@@ -64,10 +64,14 @@ def test_the_schema_check_can_fail() -> None:
 
 
 def test_there_is_every_part_of_an_installation() -> None:
-    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", "worker", "worker-gpu"}
-    assert SERVICES["worker-gpu"]["profiles"] == ["gpu"]
-    [device] = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
-    assert device["capabilities"] == ["gpu"]
+    workers = {"worker": "cpu", "worker-gpu": "gpu", "sampler": "sampling", "sampler-gpu": "sampling-gpu"}
+    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", *workers}
+    assert {name: SERVICES[name]["profiles"] for name in workers} == {name: [own] for name, own in workers.items()}
+    for name in ("worker-gpu", "sampler-gpu"):
+        [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
+        assert device["capabilities"] == ["gpu"]
+    for name in ("sampler", "sampler-gpu"):
+        assert SERVICES[name]["command"] == ["touchstone", "worker", "--queue", "sampling"]
 
 
 def test_no_secret_has_a_default() -> None:

@@ -2,7 +2,6 @@
 
 import signal
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +91,12 @@ def _only_share() -> SamplingShare:
 # The desk and the job, in this process
 
 
+@pytest.fixture
+def _redis(installation: Settings) -> Iterator[None]:
+    with running_redis(installation):
+        yield
+
+
 @pytest.fixture(params=["here", "elsewhere"])
 def claimed(judged: World, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Claimed:
     """A run that a trainer holds; its files in a store that is a folder, and in one that lies elsewhere."""
@@ -109,7 +114,7 @@ def claimed(judged: World, request: pytest.FixtureRequest, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def desk(claimed: Claimed, installation: Settings) -> Iterator[QueueDesk]:
+def desk(claimed: Claimed, _redis: None) -> Iterator[QueueDesk]:
     """A trainer's desk with the base model as first version and three prompts."""
     found = QueueDesk(claimed)
     policy = load_policy(claimed.model_folder("policy"))
@@ -117,8 +122,7 @@ def desk(claimed: Claimed, installation: Settings) -> Iterator[QueueDesk]:
     (found.folder / PROMPTS).write_text("[[5, 6, 7], [8, 9], [10, 11, 12, 13]]")
     found.put_out([PROMPTS, SHARE.weights])
     warm.run_id = None
-    with running_redis(installation):
-        yield found
+    yield found
     warm.run_id, warm.sampler = None, None
 
 
@@ -263,18 +267,16 @@ def _is_taken() -> bool:
         return session.scalar(select(SamplingShare.id).where(*taken).limit(1)) is not None
 
 
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("_impatient", "_redis")
 def test_a_sampling_worker_that_is_killed_changes_nothing(judged: World, installation: Settings) -> None:
-    alone = ask_for(judged)
+    alone, run_id = ask_for(judged), ask_for(judged, sampling_workers=1)
     work_on(alone, Pulse())
-    with running_redis(installation):
-        run_id = ask_for(judged, sampling_workers=1)
-        with running_worker(installation, queue=Queue.sampling) as first:
-            trainer = _training(run_id)
-            eventually(_is_taken, what="the worker takes a share")
-            first.send_signal(signal.SIGKILL)
-        with running_worker(installation, queue=Queue.sampling):
-            trainer.join()
+    with running_worker(installation, queue=Queue.sampling) as first:
+        trainer = _training(run_id)
+        eventually(_is_taken, what="the worker takes a share")
+        first.send_signal(signal.SIGKILL)
+    with running_worker(installation, queue=Queue.sampling):
+        trainer.join()
     run = _run(run_id)
     assert (run.state, run.error, run.step) == (RunState.succeeded, None, 6)
     assert sum("fell silent" in text for text in _said(run_id)) == 1
@@ -284,7 +286,7 @@ def test_a_sampling_worker_that_is_killed_changes_nothing(judged: World, install
     assert not get_artefacts().exists(f"rollouts/{run_id}")
 
 
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("_impatient", "_redis")
 def test_without_a_sampling_worker_the_run_ends_all_the_same(judged: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOUCHSTONE_SAMPLING_PATIENCE_SECONDS", "0.3")
     forget_settings()
@@ -296,6 +298,7 @@ def test_without_a_sampling_worker_the_run_ends_all_the_same(judged: World, monk
     assert _weights(run_id) == _weights(alone)
 
 
+@pytest.mark.usefixtures("_redis")
 def test_a_run_that_waits_can_be_stopped_and_continued(judged: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = ask_for(judged, sampling_workers=1)
     trainer = _training(run_id)
@@ -315,10 +318,10 @@ def test_a_run_that_waits_can_be_stopped_and_continued(judged: World, monkeypatc
 
 
 @pytest.mark.prove  # several processes that load torch
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("_impatient", "_redis")
 def test_a_trainer_that_is_killed_goes_on_with_its_sampling_workers(judged: World, installation: Settings) -> None:
     settings = {"sampling_workers": 2, "max_staleness": 1, "episodes": 80}
-    with running_redis(installation), running_worker(installation, queue=Queue.sampling) as sampler:
+    with running_worker(installation, queue=Queue.sampling) as sampler:
         never_killed = ask_for(judged, **settings)
         _train(never_killed)
         run_id = ask_for(judged, **settings)
@@ -341,30 +344,14 @@ def _hand_on() -> bool:
 
 
 @pytest.mark.prove  # torchrun's processes beside a worker
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("_impatient", "_redis")
 def test_a_trainer_of_two_processes_has_sampling_workers_too(judged: World, installation: Settings) -> None:
     alone = ask_for(judged, adam_eps=1e-3)
     work_on(alone, Pulse())
-    with running_redis(installation), running_worker(installation, queue=Queue.sampling):
+    with running_worker(installation, queue=Queue.sampling):
         run_id = ask_for(judged, sampling_workers=2, processes=2, adam_eps=1e-3)
         _train(run_id)
     assert (_run(run_id).state, _run(run_id).error) == (RunState.succeeded, None)
     assert not any("draws" in text for text in _said(run_id))
     for ours, theirs in zip(_figures(run_id), _figures(alone), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5, rel=1e-5)
-
-
-@pytest.mark.prove  # a measurement: sampling workers draw while the trainer learns
-@pytest.mark.usefixtures("_impatient")
-def test_with_staleness_drawing_and_learning_overlap(judged: World, installation: Settings) -> None:
-    settings = {"sampling_workers": 1, "max_staleness": 1, "episodes": 64, "batch_size": 16, "minibatch_size": 16}
-    with running_redis(installation), running_worker(installation, queue=Queue.sampling):
-        run_id = ask_for(judged, **settings)
-        trainer, ahead = _training(run_id), 0
-        while trainer.is_alive():
-            with reading() as session:
-                step = session.get_one(Run, run_id).step
-                ahead += any(share.iteration > step for share in session.scalars(select(SamplingShare)))
-            time.sleep(0.01)
-    assert _run(run_id).state == RunState.succeeded
-    assert ahead > 0, "a later iteration's share was on its way while this one was learned from"

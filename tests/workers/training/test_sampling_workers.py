@@ -119,7 +119,7 @@ def test_in_several_shares_only_the_order_of_sums_differs(
 def test_a_share_that_nobody_draws_is_drawn_by_the_trainer_to_the_same_end(
     models: Path, tmp_path: Path, lora_rank: int
 ) -> None:
-    settings = STALE | {"episodes": 32, "lora_rank": lora_rank}
+    settings = STALE | {"episodes": 24, "max_staleness": 1, "lora_rank": lora_rank}
     run(models, tmp_path / "workers", **settings)
     run(models, tmp_path / "alone", desk=NobodyHere, **settings)
     assert_same_end(tmp_path / "alone", tmp_path / "workers")
@@ -227,7 +227,7 @@ def test_a_wrong_answer_is_refused_and_asked_again(
     assert_same_end(tmp_path, own[0])
 
 
-@pytest.mark.parametrize("number", [1, 3, 4, 5])
+@pytest.mark.parametrize("number", [3, 5])
 def test_30_killed_and_resumed_equals_never_killed_with_episodes_drawn_ahead(
     models: Path, stale: tuple[Path, Steps, WorkerHere], tmp_path: Path, number: int
 ) -> None:
