@@ -97,20 +97,23 @@ def _redis(installation: Settings) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["here", "elsewhere"])
-def claimed(judged: World, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Claimed:
-    """A run that a trainer holds; its files in a store that is a folder, and in one that lies elsewhere."""
+@pytest.fixture
+def claimed(judged: World) -> Claimed:
+    """A run that a trainer holds."""
     run_id = ask_for(judged, sampling_workers=2)
     with writing() as session:
         run = service.claim(session, run_id, worker="trainer")
     assert run is not None
-    found = open_claimed(run, Pulse())
-    if request.param == "elsewhere":
-        policy = found.models["policy"].storage_key, found.model_folder("policy")
-        monkeypatch.setenv("TOUCHSTONE_ARTEFACTS_URL", f"memory://{run_id}")
-        forget_settings()
-        get_artefacts().put_folder(*policy)
-    return found
+    return open_claimed(run, Pulse())
+
+
+@pytest.fixture
+def _elsewhere(claimed: Claimed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's files in a store that is no folder."""
+    policy = claimed.models["policy"].storage_key, claimed.model_folder("policy")
+    monkeypatch.setenv("TOUCHSTONE_ARTEFACTS_URL", f"memory://{claimed.run.id}")
+    forget_settings()
+    get_artefacts().put_folder(*policy)
 
 
 @pytest.fixture
@@ -128,6 +131,21 @@ def desk(claimed: Claimed, _redis: None) -> Iterator[QueueDesk]:
 
 def _draw() -> None:
     draw(_only_share().id, Pulse())
+
+
+@pytest.mark.usefixtures("_elsewhere")
+def test_a_store_that_is_no_folder_carries_weights_and_answers(request: pytest.FixtureRequest) -> None:
+    desk = request.getfixturevalue("desk")
+    assert not desk.store.is_local
+    desk.ask(SHARE)
+    _draw()
+    assert not (desk.folder / SHARE.answer).exists()
+    assert desk.look(SHARE) is Word.DRAWN
+    assert (desk.folder / SHARE.answer).exists()
+    stored = [Path(file).name for file in desk.store.fs.ls(f"{desk.store.root}/rollouts/{desk.run_id}", detail=False)]
+    assert sorted(stored) == [SHARE.weights, PROMPTS]
+    desk.put_out([PROMPTS])
+    assert not desk.store.exists(f"rollouts/{desk.run_id}/{SHARE.weights}")
 
 
 def test_a_share_is_drawn_as_the_trainer_would_draw_it(desk: QueueDesk, claimed: Claimed) -> None:
