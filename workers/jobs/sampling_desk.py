@@ -19,7 +19,7 @@ from workers.training.sampling_workers import Desk, Word
 
 logger = logging.getLogger(__name__)
 
-START_ONE = "Start one with `touchstone worker --queue sampling`."
+START_ONE = "Start one with “touchstone worker --queue sampling”."
 
 
 def key_of(run_id: uuid.UUID, file: str = "") -> str:
@@ -127,10 +127,10 @@ class QueueDesk(Desk):
     def _tell(self, state: str) -> None:
         """What the run waits for, on its page."""
         notes = {
-            "draws": "sampling workers draw",
-            "waits": "waits for a sampling worker that is not busy",
-            "nobody": f"waits for a sampling worker: none is running. {START_ONE}",
-            "alone": "no sampling worker answers: the trainer draws",
+            "draws": "Sampling workers draw.",
+            "waits": "Waits for a sampling worker that is not busy.",
+            "nobody": f"Waits for a sampling worker: none is running. {START_ONE}",
+            "alone": "No sampling worker answers: the trainer draws.",
         }
         if notes[state] != self.note:
             self.note = notes[state]

@@ -315,7 +315,10 @@ def test_a_running_run_is_shown_live_until_it_ends(admin: Person, sign_in: SignI
     )
     for shown in (*progress, "Once upon", "A &lt;b&gt;dog", 'hx-trigger="every 2s"', "Stop and keep checkpoint"):
         assert shown in page
+    with writing() as session:
+        service.set_note(session, run.id, claim=str(claimed.claimed_by), note="Waits for a sampling worker.")
     fragment = browser.get(here, headers={"hx-request": "true"}).text
+    assert "Waits for a sampling worker." in fragment
     assert "<html" not in fragment
     assert 'id="run-head"' in fragment
     assert 'id="run-below"' in fragment

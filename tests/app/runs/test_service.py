@@ -78,6 +78,15 @@ def test_a_step_is_kept_with_its_figures_and_samples(session: Session, own_proje
     assert session.execute(select(RunSample.before, RunSample.after)).all() == [("Once�", "Once upon")]
 
 
+def test_a_note_is_of_what_comes_before_the_next_step(session: Session, own_project: Project) -> None:
+    run = make_running(session, own_project)
+    claim = str(run.claimed_by)
+    service.set_note(session, run.id, claim=claim, note="Waits for a sampling worker.")
+    assert run.progress_note == "Waits for a sampling worker."
+    service.record_step(session, run.id, claim=claim, step=1, total=9, metrics={})
+    assert run.progress_note == ""
+
+
 def test_a_step_done_again_replaces_its_row(session: Session, own_project: Project) -> None:
     run = make_running(session, own_project)
     for loss in (2.5, 2.4):

@@ -212,10 +212,10 @@ def test_a_trainer_that_nobody_answers_says_so_and_draws(
 ) -> None:
     desk.ask(SHARE)
     assert desk.look(SHARE) is Word.WAIT
-    assert "none is running. Start one with `touchstone worker --queue sampling`" in _run(claimed.run.id).progress_note
+    assert "none is running. Start one with “touchstone worker --queue sampling”" in _run(claimed.run.id).progress_note
     desk.heard_at -= 61
     assert desk.look(SHARE) is Word.YOURS
-    assert _run(claimed.run.id).progress_note == "no sampling worker answers: the trainer draws"
+    assert _run(claimed.run.id).progress_note == "No sampling worker answers: the trainer draws."
     assert any("No sampling worker has answered for 60 s" in text for text in _said(claimed.run.id))
     following = Share(1, 0, SHARE.version)
     desk.ask(following)
