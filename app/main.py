@@ -30,6 +30,7 @@ ROUTERS = (
     "app.registry.routes",
     "app.quality.own_routes",
     "app.quality.routes",
+    "app.datasets.existing.routes",
     "app.datasets.routes",
     "app.runs.routes",
     "app.runs.api",

@@ -28,8 +28,16 @@ _MEDIA = {FileType.jsonl: "application/x-ndjson", FileType.parquet: "application
 
 
 @router.get("")
-def snapshot_list(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
-    return _list_page(request, session, project)
+def snapshot_list(
+    request: Request,
+    session: ReadSession,
+    _: Researcher,
+    project: CurrentProject,
+    demonstrations: int | None = None,
+    rankings: int | None = None,
+) -> Response:
+    imported = None if rankings is None else {"rankings": rankings, "demonstrations": demonstrations or 0}
+    return _list_page(request, session, project, imported=imported)
 
 
 def _list_page(
@@ -39,6 +47,7 @@ def _list_page(
     *,
     error: DomainError | None = None,
     typed: dict[str, Any] | None = None,
+    imported: dict[str, int] | None = None,
 ) -> Response:
     snapshots = service.snapshots_of(session, project)
     return render(
@@ -52,6 +61,7 @@ def _list_page(
         splits=list(Split),
         use_cases=list(UseCase),
         error=error,
+        imported=imported,
         typed=typed or {"kind": "comparisons", "purpose": "training", "include_simulated": True},
     )
 

@@ -6,17 +6,17 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.deps import Admin, Researcher
-from app.core.config import get_settings
 from app.core.deps import ReadSession, WriteSession
-from app.core.errors import DomainError, Invalid
+from app.core.errors import DomainError
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.prompts import service, uploads
 from app.prompts.models import Split, UseCase
-from app.prompts.readers import ImportFormat, guess_format, read_rows
+from app.prompts.readers import ImportFormat, read_rows
 from app.prompts.texts import read_documents
+from app.prompts.uploads import what_was_sent
 
 router = APIRouter(prefix="/p/{slug}/prompts")
 
@@ -69,24 +69,12 @@ def preview(
 ) -> Response:
     """Read the file or the pasted text and tell what an import would do. Nothing is imported yet."""
     try:
-        content, form, source = _sent(file, pasted)
+        content, form, source = what_was_sent(file, pasted)
         report = service.check_import(session, project, read_rows(content, form))
     except DomainError as error:
         return _import_page(request, status=error.status, typed=pasted, error=error)
     upload = uploads.keep_upload(get_artefacts(), project.id, content) if report.taken else ""
     return _import_page(request, typed=pasted, report=report, upload=upload, form=form.value, source=source)
-
-
-def _sent(file: UploadFile | None, pasted: str) -> tuple[bytes, ImportFormat, str]:
-    """What was sent, how to read it, and what to call its source. A file comes before pasted text."""
-    if file is None or not file.filename:
-        form = ImportFormat.jsonl if pasted.lstrip().startswith(("{", "[")) else ImportFormat.text
-        return pasted.encode("utf-8", errors="replace"), form, "pasted"
-    limit = get_settings().upload_mib
-    content = file.file.read(limit * 2**20 + 1)
-    if len(content) > limit * 2**20:
-        raise Invalid(f"The file is larger than {limit} MiB.", mend="Split it, or ask to raise TOUCHSTONE_UPLOAD_MIB.")
-    return content, guess_format(file.filename), file.filename[:200]
 
 
 @router.post("/import/confirm")
@@ -132,7 +120,7 @@ def import_texts(
     pasted: Annotated[str, Form()] = "",
 ) -> Response:
     try:
-        content, form, source = _sent(file, pasted)
+        content, form, source = what_was_sent(file, pasted)
         documents, problems = read_documents(content, form)
     except DomainError as error:
         return _texts_page(request, session, project, status=error.status, error=error, typed=pasted)

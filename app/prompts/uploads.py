@@ -1,13 +1,48 @@
-"""An upload between its preview and its confirmation, kept under the hash of its content."""
+"""What an admin sends to be imported, and how it is kept between its preview and its confirmation."""
 
+import gzip
 import hashlib
+import io
 import re
 import uuid
+import zlib
 
-from app.core.errors import NotFound
+from fastapi import UploadFile
+
+from app.core.config import get_settings
+from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts
+from app.prompts.readers import ImportFormat, guess_format
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def what_was_sent(file: UploadFile | None, pasted: str) -> tuple[bytes, ImportFormat, str]:
+    """What was sent, how to read it, and what to call its source. A file comes before pasted text."""
+    if file is None or not file.filename:
+        form = ImportFormat.jsonl if pasted.lstrip().startswith(("{", "[")) else ImportFormat.text
+        return pasted.encode("utf-8", errors="replace"), form, "pasted"
+    most = get_settings().upload_mib * 2**20
+    content = _unpacked(file.file.read(most + 1), most)
+    if len(content) > most:
+        raise Invalid(
+            f"The file is larger than {get_settings().upload_mib} MiB.",
+            mend="Split it, or ask to raise TOUCHSTONE_UPLOAD_MIB.",
+        )
+    return content, guess_format(file.filename.lower().removesuffix(".gz")), file.filename[:200]
+
+
+def _unpacked(content: bytes, most: int) -> bytes:
+    """A gzip file's content, read no further than what shows that it is too large."""
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        with gzip.open(io.BytesIO(content)) as packed:
+            return packed.read(most + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Invalid(
+            f"The file says that it is gzip, and can't be unpacked: {error}.", mend="Pack it anew."
+        ) from error
 
 
 def _key(project_id: uuid.UUID, digest: str) -> str:
