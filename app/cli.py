@@ -104,7 +104,7 @@ ProjectOption = Annotated[str, typer.Option("--project", help="Its address; not 
 @app.command("export")
 def export_dataset(
     kind: SnapshotKind,
-    out: Annotated[Path, typer.Argument(help="A new file that ends in .jsonl or .parquet.")],
+    out: Annotated[Path, typer.Argument(help="A new file that ends in .jsonl, .csv or .parquet.")],
     project: ProjectOption = "",
     form: Annotated[ExportForm | None, typer.Option(help="TRL's standard form when left out.")] = None,
     split: Annotated[Split | None, typer.Option(help="Of one split only.")] = None,

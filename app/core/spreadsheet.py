@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 _RUNS = ("=", "+", "-", "@")
 
 
-def csv_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_of(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
+    """The lines, below those that name the columns; without `columns`, more lines of the same."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns)
+    if columns is not None:
+        writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(value) for value in row])
     return text.getvalue()

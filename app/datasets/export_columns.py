@@ -23,6 +23,18 @@ def columns_of(form: ExportForm) -> pa.Schema:
         ExportForm.preference_conversational: [
             turns, ("chosen", MESSAGES), ("rejected", MESSAGES), *_strings("ranking_id"), *origin
         ],
+        ExportForm.hh_rlhf: [*_strings("chosen", "rejected", "ranking_id"), *origin],
+        ExportForm.summaries: [
+            ("info", pa.struct(_strings("subreddit", "title", "post"))),
+            ("summaries", pa.list_(pa.struct(_strings("text", "policy")))), ("choice", pa.int32()),
+            *_strings("worker"), turns, *_strings("ranking_id"), *origin,
+        ],
+        ExportForm.ratings: [
+            turns, *_strings("completion", "model"), ("rank", pa.int32()),
+            *((name, comparisons.field(name).type.value_type) for name in ("ratings", "flags")),
+            *((name, comparisons.field(name).type) for name in ("flags_asked",)), *_strings("ranking_id"),
+            *((name, comparisons.field(name).type) for name in ("round", "labeled_at")), *origin,
+        ],
         ExportForm.rankings: [
             turns, *((name, comparisons.field(name).type) for name in WHOLE), *_strings("ranking_id"), *origin
         ],

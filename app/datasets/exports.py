@@ -1,27 +1,30 @@
-"""Snapshots in the forms that trainers read: TRL's, standard and conversational, and whole rankings."""
+"""Snapshots in the forms that trainers and public tools read: TRL's, hh-rlhf's, OpenAI's, whole rankings, ratings."""
 
-import json
-import tempfile
+import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from enum import StrEnum
-from typing import BinaryIO
 
-from app.core.errors import Invalid
 from app.datasets.models import SnapshotKind
 from app.datasets.pairs import preference_pairs
-from app.datasets.rows import Row, in_batches
+from app.datasets.rows import Row
 
-BLOCK = 2**18
-IN_MEMORY = 16 * 2**20
 WHOLE = ("completions", "ranks", "models", "ratings", "flags", "flags_asked", "note", "all_bad", "round", "labeled_at")
+_OF_PLACE = {"model": "models", "rank": "ranks", "ratings": "ratings", "flags": "flags"}
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
+_HUMAN = {"user": "Human", "assistant": "Assistant"}
+_POST = re.compile(
+    r"(?:SUBREDDIT: r/(?P<subreddit>[^\n]+)\n\n)?(?:TITLE: (?P<title>[^\n]+)\n\n)?POST: (?P<post>.+)\n\nTL;DR:",
+    re.DOTALL,
+)
 
 
 class ExportForm(StrEnum):
     preference = "preference"  # prompt, chosen, rejected: texts
     preference_conversational = "preference_conversational"  # the same as lists of messages
+    hh_rlhf = "hh_rlhf"  # chosen and rejected as transcripts of Human and Assistant
+    summaries = "summaries"  # OpenAI's comparisons: info, two summaries, which one was the choice, the worker
     rankings = "rankings"  # all completions of a prompt with their ranks
+    ratings = "ratings"  # one completion a row, as one labeler rated it
     prompt_completion = "prompt_completion"
     prompt_completion_conversational = "prompt_completion_conversational"
     prompt_only = "prompt_only"
@@ -31,15 +34,19 @@ class ExportForm(StrEnum):
 
 class FileType(StrEnum):
     jsonl = "jsonl"
+    csv = "csv"
     parquet = "parquet"
 
 
 FORMS: dict[SnapshotKind, tuple[ExportForm, ...]] = {
     SnapshotKind.demonstrations: (ExportForm.prompt_completion, ExportForm.prompt_completion_conversational),
-    SnapshotKind.comparisons: (ExportForm.preference, ExportForm.preference_conversational, ExportForm.rankings),
+    SnapshotKind.comparisons: (
+        ExportForm.preference, ExportForm.preference_conversational, ExportForm.hh_rlhf, ExportForm.summaries,
+        ExportForm.rankings, ExportForm.ratings,
+    ),
     SnapshotKind.prompts: (ExportForm.prompt_only, ExportForm.prompt_only_conversational),
     SnapshotKind.text: (ExportForm.text,),
-}
+}  # fmt: skip
 
 
 def plain_prompt(messages: list[dict[str, str]]) -> str:
@@ -71,9 +78,63 @@ def _preference_conversational(row: Row) -> Iterator[Row]:
         yield {"prompt": row["messages"], **answers, "ranking_id": row["id"], **_origin(row)}
 
 
+def transcript(messages: list[dict[str, str]], answer: str) -> str:
+    """A conversation and its answer as hh-rlhf writes them. It has no place for a system's words, so these open the
+    first turn of the human's."""
+    system = "".join(f"{turn['content']}\n\n" for turn in messages if turn["role"] == "system")
+    said = [turn for turn in messages if turn["role"] != "system"]
+    turns = [f"\n\n{_HUMAN[turn['role']]}: {turn['content']}" for turn in [*said, *_answer(answer)]]
+    return "".join(turns).replace("\n\nHuman: ", f"\n\nHuman: {system}", 1)
+
+
+def _hh_rlhf(row: Row) -> Iterator[Row]:
+    for chosen, rejected in preference_pairs(row["ranks"]):
+        names = {"chosen": chosen, "rejected": rejected}
+        pair = {name: transcript(row["messages"], row["completions"][place]) for name, place in names.items()}
+        yield {**pair, "ranking_id": row["id"], **_origin(row)}
+
+
+def _summaries(row: Row) -> Iterator[Row]:
+    """Two at a time, in the order of the item, so that the choice is not always the first. `prompt` is beyond OpenAI's
+    fields: a prompt that is no request to summarise a post can't be told from `info` alone."""
+    models = row["models"]
+    for chosen, rejected in preference_pairs(row["ranks"]):
+        places = sorted((chosen, rejected))
+        yield {
+            "info": _post(row["messages"]),
+            "summaries": [{"text": row["completions"][place], "policy": models[place]} for place in places],
+            "choice": places.index(chosen),
+            "worker": row["labeler"],
+            "prompt": row["messages"],
+            "ranking_id": row["id"],
+            **_origin(row),
+        }
+
+
+def _post(messages: list[dict[str, str]]) -> dict[str, str | None]:
+    """What `info` says of the post: its parts where the prompt is written as the paper's (C.2), else all of it."""
+    found = _POST.fullmatch(messages[-1]["content"]) if len(messages) == 1 else None
+    return found.groupdict() if found else {"subreddit": None, "title": None, "post": plain_prompt(messages)}
+
+
 def _rankings(row: Row) -> Iterator[Row]:
     whole = {name: row.get(name) for name in WHOLE}  # what was frozen before a column was added has none
     yield {"prompt": row["messages"], **whole, "ranking_id": row["id"], **_origin(row)}
+
+
+def _ratings(row: Row) -> Iterator[Row]:
+    asked = row.get("flags_asked")
+    for place, text in enumerate(row["completions"]):
+        yield {
+            "prompt": row["messages"],
+            "completion": text,
+            **{one: row[many][place] for one, many in _OF_PLACE.items()},
+            "flags_asked": asked,
+            "ranking_id": row["id"],
+            "round": row["round"],
+            "labeled_at": row["labeled_at"],
+            **_origin(row),
+        }
 
 
 def _prompt_completion(row: Row) -> Iterator[Row]:
@@ -105,7 +166,10 @@ def _text(row: Row) -> Iterator[Row]:
 _SHAPES: dict[ExportForm, Callable[[Row], Iterator[Row]]] = {
     ExportForm.preference: _preference,
     ExportForm.preference_conversational: _preference_conversational,
+    ExportForm.hh_rlhf: _hh_rlhf,
+    ExportForm.summaries: _summaries,
     ExportForm.rankings: _rankings,
+    ExportForm.ratings: _ratings,
     ExportForm.prompt_completion: _prompt_completion,
     ExportForm.prompt_completion_conversational: _prompt_completion_conversational,
     ExportForm.prompt_only: _prompt_only,
@@ -120,43 +184,3 @@ def export_rows(rows: Iterable[Row], form: ExportForm, *, split: str = "") -> It
     for row in rows:
         if not split or row["split"] == split:
             yield from shape(row)
-
-
-def as_jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
-    for batch in in_batches(rows):
-        yield "".join(json.dumps(row, ensure_ascii=False, default=_plain) + "\n" for row in batch).encode()
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} in an export")
-
-
-def as_parquet(rows: Iterable[Row], form: ExportForm) -> Iterator[bytes]:
-    """Parquet has its index at the end: the file is made first, on disk when it is large, and sent from there."""
-    from app.datasets.export_columns import columns_of
-    from app.datasets.parquet import write_rows
-
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as spool:
-        file: BinaryIO = spool  # type: ignore[assignment]
-        write_rows(file, rows, columns_of(form))
-        file.seek(0)
-        while block := file.read(BLOCK):
-            yield block
-
-
-def export(
-    kind: SnapshotKind, rows: Iterable[Row], *, form: ExportForm, file_type: FileType, split: str = ""
-) -> Iterator[bytes]:
-    """The bytes of an export file, made as they are read."""
-    if form not in FORMS[kind]:
-        raise Invalid(f"{kind.value.title()} have no form {form.value!r}.",
-                      mend=f"Choose one of: {', '.join(FORMS[kind])}.")  # fmt: skip
-    shaped = export_rows(rows, form, split=split)
-    return as_jsonl(shaped) if file_type is FileType.jsonl else as_parquet(shaped, form)
-
-
-def file_name(slug: str, kind: SnapshotKind, sha256: str, form: ExportForm, file_type: FileType, split: str) -> str:
-    parts = [slug, f"{kind.value}-{sha256[:8]}", form.value, *([split] if split else [])]
-    return f"{'.'.join(parts)}.{file_type.value}"

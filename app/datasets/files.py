@@ -4,14 +4,17 @@ from pathlib import Path
 
 from app.core.errors import Conflict, Invalid
 from app.datasets import service
-from app.datasets.exports import FORMS, ExportForm, FileType, export
+from app.datasets.export_files import export
+from app.datasets.exports import FORMS, ExportForm, FileType
 from app.datasets.models import Snapshot, SnapshotKind
 
 
 def check_target(out: Path, kind: SnapshotKind, form: ExportForm | None) -> tuple[ExportForm, FileType]:
     """The form and type of the file, before anything is done. The ending states the type."""
     if out.suffix not in {f".{each}" for each in FileType}:
-        raise Invalid(f"{out.name} ends in neither .jsonl nor .parquet.", mend="Give the file one of these endings.")
+        raise Invalid(
+            f"{out.name} ends in none of .jsonl, .csv and .parquet.", mend="Give the file one of these endings."
+        )
     if out.exists():
         raise Conflict(f"{out} is there already.", mend="Choose another name, or remove it first.")
     if not out.parent.is_dir():

@@ -15,7 +15,8 @@ from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.datasets import service
-from app.datasets.exports import BLOCK, FORMS, ExportForm, FileType, export, file_name
+from app.datasets.export_files import BLOCK, export, file_name
+from app.datasets.exports import FORMS, ExportForm, FileType
 from app.datasets.models import Snapshot, SnapshotKind
 from app.datasets.schemas import in_words, read_filter
 from app.projects.deps import CurrentProject
@@ -24,7 +25,11 @@ from app.prompts.models import Split, UseCase
 
 router = APIRouter(prefix="/p/{slug}/datasets")
 PREVIEWED = 5
-_MEDIA = {FileType.jsonl: "application/x-ndjson", FileType.parquet: "application/vnd.apache.parquet"}
+_MEDIA = {
+    FileType.jsonl: "application/x-ndjson",
+    FileType.csv: "text/csv; charset=utf-8",
+    FileType.parquet: "application/vnd.apache.parquet",
+}
 
 
 @router.get("")
@@ -113,6 +118,7 @@ def snapshot_page(
         size=get_artefacts().size(snapshot.storage_key),
         rows=list(islice(service.snapshot_rows(snapshot), PREVIEWED)),
         forms=FORMS[snapshot.kind],
+        file_types=list(FileType),
         splits=list(Split),
     )
 

@@ -73,12 +73,9 @@ def hh_rlhf(values: Values) -> Iterator[Labeled]:
 
 
 def summaries(values: Values) -> Iterator[Labeled]:
-    """OpenAI's comparisons of summaries: `info` about the post, two `summaries`, which one was the `choice`."""
-    info = values["info"] if isinstance(values["info"], dict) else {}
-    post = info.get("post") or info.get("article")
-    heads = (("SUBREDDIT: r/", info.get("subreddit")), ("TITLE: ", info.get("title")))
-    told = [f"{head}{value}" for head, value in heads if value]
-    prompt = "\n\n".join([*told, f"POST: {text_of(post, 'info.post')}", "TL;DR:"])
+    """OpenAI's comparisons of summaries: `info` about the post, two `summaries`, which one was the `choice`. Our own
+    export has the whole `prompt` too."""
+    messages = turns_of(values.get("prompt") or _asked_for(values["info"]), "prompt")
     if values["choice"] not in (0, 1):
         raise NotThisShape("`choice` is neither 0 nor 1")
     found = tuple(Candidate(text_of(each.get("text"), "summaries"), each.get("policy") or "")
@@ -87,8 +84,17 @@ def summaries(values: Values) -> Iterator[Labeled]:
         raise NotThisShape(f"there are {len(found)} `summaries`, not two")
     order = Order(SECOND if values["choice"] else FIRST, str(values.get("worker") or ""))
     split = str(values.get("split") or "")
-    facts = about({**values, "split": "valid" if split.startswith("valid") else split, "use_case": "summarization"})
-    yield Labeled([{"role": "user", "content": prompt}], found, (order,), about=facts)
+    use_case = values.get("use_case") or "summarization"
+    facts = about({**values, "split": "valid" if split.startswith("valid") else split, "use_case": use_case})
+    yield Labeled(messages, found, (order,), about=facts)
+
+
+def _asked_for(info: Any) -> str:
+    """The prompt that asks for a summary of this post."""
+    info = info if isinstance(info, dict) else {}
+    heads = (("SUBREDDIT: r/", info.get("subreddit")), ("TITLE: ", info.get("title")))
+    told = [f"{head}{value}" for head, value in heads if value]
+    return "\n\n".join([*told, f"POST: {text_of(info.get('post') or info.get('article'), 'info.post')}", "TL;DR:"])
 
 
 def scored(values: Values) -> Iterator[Labeled]:

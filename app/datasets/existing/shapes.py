@@ -71,6 +71,8 @@ def shape_of(values: object) -> Shape | None:
         return Shape.hh_rlhf if is_transcript else Shape.pairs
     if names & {"rankings", "ranks"} and names & {"completions", "responses"}:
         return Shape.ranked
+    if {"completion", "rank", "flags"} <= names:  # our own ratings: what a model wrote is no demonstration
+        return None
     for needed, shape in _BY_NAMES:
         if needed <= names:
             return shape

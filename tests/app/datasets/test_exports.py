@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from app.core.errors import Invalid
-from app.datasets.exports import FORMS, ExportForm, FileType, export, file_name, plain_prompt
+from app.datasets.export_files import export, file_name
+from app.datasets.exports import FORMS, ExportForm, FileType, export_rows, plain_prompt, transcript
 from app.datasets.models import SnapshotKind
 from app.datasets.rows import Row
 
@@ -44,6 +47,7 @@ ROWS: dict[SnapshotKind, list[Row]] = {
     ],
     SnapshotKind.text: [{"id": "t", "text": "Once.", "source": "s", "split": "train"}],
 }
+SPLITS = ("train", "valid", "test")
 ALL = [(kind, form, file_type) for kind in FORMS for form in FORMS[kind] for file_type in FileType]
 
 
@@ -79,6 +83,71 @@ def test_what_was_frozen_without_a_column_is_exported_all_the_same() -> None:
     assert "flags_asked" not in RANKING
     for row in exported(SnapshotKind.comparisons, ExportForm.rankings):
         assert row["flags_asked"] is None
+
+
+def test_hh_rlhf_form_is_two_transcripts_that_part_at_the_last_answer() -> None:
+    row = exported(SnapshotKind.comparisons, ExportForm.hh_rlhf)[0]
+    head = "\n\nHuman: Hi\n\nAssistant: Ho\n\nHuman: Go\n\nAssistant:"
+    assert (row["chosen"], row["rejected"]) == (f"{head} b", f"{head} a")
+    assert "prompt" not in row
+
+
+def test_a_systems_words_open_the_first_turn_of_a_transcript() -> None:
+    said = transcript([{"role": "system", "content": "Be brief."}, *TURNS], "b")
+    assert said.startswith("\n\nHuman: Be brief.\n\nHi\n\nAssistant: Ho")
+    assert said.count("Be brief.") == 1
+
+
+def test_summaries_form_is_openais_and_the_choice_is_not_always_the_first() -> None:
+    rows = exported(SnapshotKind.comparisons, ExportForm.summaries)
+    assert [row["choice"] for row in rows] == [1, 0, 0, 0, 0]
+    assert rows[0]["summaries"] == [{"text": "a", "policy": "sft"}, {"text": "b", "policy": None}]
+    assert rows[0]["worker"] == "labeler-1"
+    assert rows[0]["info"]["title"] is None
+    asked = "SUBREDDIT: r/pets\n\nTITLE: Dog\n\nPOST: It ran off.\n\nTL;DR:"
+    row = RANKING | {"messages": [{"role": "user", "content": asked}]}
+    (first, *_) = export_rows([row], ExportForm.summaries)
+    assert first["info"] == {"subreddit": "pets", "title": "Dog", "post": "It ran off."}
+
+
+def test_ratings_form_has_a_row_for_each_rated_completion() -> None:
+    rows = exported(SnapshotKind.comparisons, ExportForm.ratings)
+    assert [(row["completion"], row["rank"], row["model"], row["flags"]) for row in rows[:3]] == [
+        ("a", 2, "sft", []), ("b", 1, None, ["hallucination"]), ("c", 2, "ppo", [])
+    ]  # fmt: skip
+    assert rows[0]["ratings"] == [{"key": "overall", "value": 5}]
+
+
+RUNS = ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", " =1"]
+
+
+@pytest.mark.parametrize("text", RUNS)
+def test_no_cell_of_a_csv_is_a_formula(text: str) -> None:
+    row = {"id": "d", "messages": [{"role": "user", "content": text}], "completion": text, "source": "s", **ORIGIN}
+    content = b"".join(
+        export(SnapshotKind.demonstrations, [row], form=ExportForm.prompt_completion, file_type=FileType.csv)
+    )
+    (read,) = csv.DictReader(io.StringIO(content.decode(), newline=""))
+    assert read["prompt"] == read["completion"] == f"'{text}"
+
+
+@pytest.mark.parametrize(("kind", "form"), sorted({(kind, form) for kind, form, _ in ALL}))
+def test_csv_says_what_jsonl_says_with_lists_as_json(kind: SnapshotKind, form: ExportForm) -> None:
+    content = b"".join(export(kind, ROWS[kind], form=form, file_type=FileType.csv)).decode()
+    read = list(csv.DictReader(io.StringIO(content, newline="")))
+    rows = exported(kind, form)
+    assert len(read) == len(rows)
+    for cells, row in zip(read, rows, strict=True):
+        assert set(cells) == set(row)
+        for name, value in row.items():
+            plain = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+            assert cells[name] == ("" if value is None else plain)
+
+
+@pytest.mark.parametrize("form", FORMS[SnapshotKind.comparisons])
+def test_all_that_comes_of_a_ranking_stays_in_one_split(form: ExportForm) -> None:
+    of = {split: {row["ranking_id"] for row in exported(SnapshotKind.comparisons, form, split)} for split in SPLITS}
+    assert of == {"train": {"r"}, "valid": {"s"}, "test": set()}
 
 
 def test_a_split_can_be_taken_alone() -> None:
@@ -130,10 +199,12 @@ def test_exports_load_in_datasets_as_they_are(
     datasets = pytest.importorskip("datasets")
     file = tmp_path / f"export.{file_type}"
     file.write_bytes(b"".join(export(kind, ROWS[kind], form=form, file_type=file_type)))
-    builder = "json" if file_type is FileType.jsonl else "parquet"
+    builder = "json" if file_type is FileType.jsonl else file_type.value
     loaded = datasets.load_dataset(builder, data_files=str(file), cache_dir=str(tmp_path / "cache"))["train"]
     expected = exported(kind, form)
     assert loaded.num_rows == len(expected)
     first = loaded[0]
     for column in ("prompt", "chosen", "rejected", "completion", "completions", "ranks", "text"):
-        assert first.get(column) == expected[0].get(column)
+        value = expected[0].get(column)
+        is_json = file_type is FileType.csv and isinstance(value, list)
+        assert (json.loads(first[column]) if is_json else first.get(column)) == value

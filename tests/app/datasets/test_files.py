@@ -39,7 +39,7 @@ def test_export_writes_a_file_and_keeps_the_snapshot(project: Project, rankings:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (["comparisons", "out.csv"], Invalid, "neither .jsonl nor .parquet"),
+        (["comparisons", "out.xlsx"], Invalid, "none of .jsonl, .csv and .parquet"),
         (["comparisons", "there.jsonl"], Conflict, "is there already"),
         (["comparisons", "no/such/out.jsonl"], Invalid, "does not exist"),
         (["comparisons", "out.jsonl", "--form", "text"], Invalid, "have no form"),
