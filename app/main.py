@@ -25,6 +25,7 @@ ROUTERS = (
     "app.labeling.api",
     "app.accounts.routes",
     "app.accounts.preference_routes",
+    "app.accounts.token_routes",
     "app.projects.routes",
     "app.prompts.routes",
     "app.registry.routes",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from app.accounts import service
+from app.accounts import service, tokens
 from app.accounts.models import Person, Role
 from app.core.db import reading
 from app.core.errors import Forbidden, SignInNeeded
@@ -15,11 +15,26 @@ COOKIE = "touchstone_session"
 
 def optional_person(request: Request) -> Person | None:
     """The person whose session cookie this is, if any. Pages find them as `person`."""
+    if secret := _bearer(request):
+        return _person_of_bearer(request, secret)
     token = request.cookies.get(COOKIE)
     if not token:
         return None
     with reading() as session:
         person = service.person_of_token(session, token)
+    request.state.person = person
+    return person
+
+
+def _bearer(request: Request) -> str:
+    """The secret of an API token, where a request shows one."""
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else ""
+
+
+def _person_of_bearer(request: Request, secret: str) -> Person:
+    with reading() as session:
+        person = tokens.person_of_secret(session, secret, method=request.method)
     request.state.person = person
     return person
 

@@ -113,4 +113,5 @@ def wants_fragment(request: Request) -> bool:
 
 
 def wants_json(request: Request) -> bool:
-    return request.url.path.startswith("/api/") or "application/json" in request.headers.get("accept", "")
+    is_script = request.url.path.startswith("/api/") or "authorization" in request.headers
+    return is_script or "application/json" in request.headers.get("accept", "")
