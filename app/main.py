@@ -33,6 +33,7 @@ ROUTERS = (
     "app.quality.routes",
     "app.datasets.existing.routes",
     "app.datasets.routes",
+    "app.datasets.download_routes",
     "app.runs.routes",
     "app.runs.api",
     "app.evals.routes",

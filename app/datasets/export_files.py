@@ -1,19 +1,21 @@
 """The bytes of an export: JSON lines, CSV or Parquet, made as they are read."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any, BinaryIO
 
-from app.core.errors import Invalid
 from app.core.spreadsheet import csv_of
-from app.datasets.exports import FORMS, ExportForm, FileType, export_rows
+from app.datasets.exports import ExportForm, FileType, check_form, export_rows
 from app.datasets.models import SnapshotKind
 from app.datasets.rows import Row, in_batches
 
 BLOCK = 2**18
 IN_MEMORY = 16 * 2**20
+EXPORT_VERSION = 1  # goes up whenever the same rows give other bytes: a download that goes on must find those it began
 
 
 def as_jsonl(rows: Iterable[Row]) -> Iterator[bytes]:
@@ -64,9 +66,7 @@ def export(
     kind: SnapshotKind, rows: Iterable[Row], *, form: ExportForm, file_type: FileType, split: str = ""
 ) -> Iterator[bytes]:
     """The bytes of an export file, made as they are read."""
-    if form not in FORMS[kind]:
-        raise Invalid(f"{kind.value.title()} have no form {form.value!r}.",
-                      mend=f"Choose one of: {', '.join(FORMS[kind])}.")  # fmt: skip
+    check_form(kind, form)
     shaped = export_rows(rows, form, split=split)
     if file_type is FileType.jsonl:
         return as_jsonl(shaped)
@@ -76,3 +76,10 @@ def export(
 def file_name(slug: str, kind: SnapshotKind, sha256: str, form: ExportForm, file_type: FileType, split: str) -> str:
     parts = [slug, f"{kind.value}-{sha256[:8]}", form.value, *([split] if split else [])]
     return f"{'.'.join(parts)}.{file_type.value}"
+
+
+def etag_of(sha256: str, form: ExportForm, file_type: FileType, split: str) -> str:
+    """Names an export's bytes, which follow from the snapshot's, from what was chosen, and from what writes them."""
+    writer = version("pyarrow") if file_type is FileType.parquet else ""
+    said = "|".join([str(EXPORT_VERSION), writer, sha256, form.value, file_type.value, split])
+    return hashlib.sha256(said.encode()).hexdigest()[:32]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
+from app.core.errors import Invalid
 from app.datasets.models import SnapshotKind
 from app.datasets.pairs import preference_pairs
 from app.datasets.rows import Row
@@ -47,6 +48,13 @@ FORMS: dict[SnapshotKind, tuple[ExportForm, ...]] = {
     SnapshotKind.prompts: (ExportForm.prompt_only, ExportForm.prompt_only_conversational),
     SnapshotKind.text: (ExportForm.text,),
 }  # fmt: skip
+
+
+def check_form(kind: SnapshotKind, form: ExportForm) -> None:
+    if form not in FORMS[kind]:
+        raise Invalid(
+            f"{kind.value.title()} have no form {form.value!r}.", mend=f"Choose one of: {', '.join(FORMS[kind])}."
+        )
 
 
 def plain_prompt(messages: list[dict[str, str]]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from app.core.errors import Conflict, Invalid
 from app.datasets import service
 from app.datasets.export_files import export
-from app.datasets.exports import FORMS, ExportForm, FileType
+from app.datasets.exports import FORMS, ExportForm, FileType, check_form
 from app.datasets.models import Snapshot, SnapshotKind
 
 
@@ -20,10 +20,7 @@ def check_target(out: Path, kind: SnapshotKind, form: ExportForm | None) -> tupl
     if not out.parent.is_dir():
         raise Invalid(f"The folder {out.parent} does not exist.", mend="Make it first.")
     form = form or FORMS[kind][0]
-    if form not in FORMS[kind]:
-        raise Invalid(
-            f"{kind.value.title()} have no form {form.value!r}.", mend=f"Choose one of {', '.join(FORMS[kind])}."
-        )
+    check_form(kind, form)
     return form, FileType(out.suffix[1:])
 
 

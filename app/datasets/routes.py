@@ -1,12 +1,11 @@
 """Datasets: the snapshots, a form to freeze one, each one's page and its downloads."""
 
 import uuid
-from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import RedirectResponse, Response, StreamingResponse
+from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.deps import Researcher
 from app.core.db import reading, reading_one_state, writing
@@ -15,9 +14,8 @@ from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.datasets import service
-from app.datasets.export_files import BLOCK, export, file_name
-from app.datasets.exports import FORMS, ExportForm, FileType
-from app.datasets.models import Snapshot, SnapshotKind
+from app.datasets.exports import FORMS, FileType
+from app.datasets.models import SnapshotKind
 from app.datasets.schemas import in_words, read_filter
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
@@ -25,11 +23,6 @@ from app.prompts.models import Split, UseCase
 
 router = APIRouter(prefix="/p/{slug}/datasets")
 PREVIEWED = 5
-_MEDIA = {
-    FileType.jsonl: "application/x-ndjson",
-    FileType.csv: "text/csv; charset=utf-8",
-    FileType.parquet: "application/vnd.apache.parquet",
-}
 
 
 @router.get("")
@@ -120,46 +113,4 @@ def snapshot_page(
         forms=FORMS[snapshot.kind],
         file_types=list(FileType),
         splits=list(Split),
-    )
-
-
-@router.get("/{snapshot_id}/download")
-def download(
-    _: Researcher,
-    project: CurrentProject,
-    snapshot_id: uuid.UUID,
-    form: ExportForm,
-    file_type: FileType = FileType.jsonl,
-    split: Split | None = None,
-) -> Response:
-    snapshot = _snapshot(project, snapshot_id)
-    of_split = split.value if split else ""
-    content = export(snapshot.kind, service.snapshot_rows(snapshot), form=form, file_type=file_type, split=of_split)
-    return _attachment(content, file_name(project.slug, snapshot.kind, snapshot.sha256, form, file_type, of_split),
-                       _MEDIA[file_type])  # fmt: skip
-
-
-@router.get("/{snapshot_id}/snapshot.parquet")
-def download_whole(_: Researcher, project: CurrentProject, snapshot_id: uuid.UUID) -> Response:
-    """The very file that runs read, byte for byte."""
-    snapshot = _snapshot(project, snapshot_id)
-    name = f"{project.slug}.{snapshot.kind.value}-{snapshot.sha256[:8]}.parquet"
-    return _attachment(_blocks(snapshot.storage_key), name, _MEDIA[FileType.parquet])
-
-
-def _snapshot(project: Project, snapshot_id: uuid.UUID) -> Snapshot:
-    """Looked up in a session that is over before the first byte is sent: a slow download holds no connection."""
-    with reading() as session:
-        return service.snapshot_of_project(session, project, snapshot_id)
-
-
-def _blocks(key: str) -> Iterator[bytes]:
-    with get_artefacts().reading(key) as file:
-        while block := file.read(BLOCK):
-            yield block
-
-
-def _attachment(content: Iterator[bytes], name: str, media: str) -> Response:
-    return StreamingResponse(
-        content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'}
     )

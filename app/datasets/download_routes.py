@@ -1,0 +1,72 @@
+"""A snapshot's downloads: in every form, and the very file that runs read."""
+
+import uuid
+from collections.abc import Iterator
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from app.accounts.deps import Researcher
+from app.core.db import reading
+from app.core.storage import get_artefacts
+from app.datasets import service
+from app.datasets.downloads import Download, answer, skipped_to
+from app.datasets.export_files import BLOCK, etag_of, export, file_name
+from app.datasets.exports import ExportForm, FileType, check_form
+from app.datasets.models import Snapshot
+from app.projects.deps import CurrentProject
+from app.projects.models import Project
+from app.prompts.models import Split
+
+router = APIRouter(prefix="/p/{slug}/datasets")
+READ = ["GET", "HEAD"]
+_MEDIA = {
+    FileType.jsonl: "application/x-ndjson",
+    FileType.csv: "text/csv; charset=utf-8",
+    FileType.parquet: "application/vnd.apache.parquet",
+}
+
+
+@router.api_route("/{snapshot_id}/download", methods=READ)
+def download(
+    request: Request,
+    _: Researcher,
+    project: CurrentProject,
+    snapshot_id: uuid.UUID,
+    form: ExportForm,
+    file_type: FileType = FileType.jsonl,
+    split: Split | None = None,
+) -> Response:
+    snapshot, of_split = _snapshot(project, snapshot_id), split.value if split else ""
+    check_form(snapshot.kind, form)
+
+    def blocks(start: int) -> Iterator[bytes]:
+        rows = service.snapshot_rows(snapshot)
+        return skipped_to(start, export(snapshot.kind, rows, form=form, file_type=file_type, split=of_split))
+
+    name = file_name(project.slug, snapshot.kind, snapshot.sha256, form, file_type, of_split)
+    etag = etag_of(snapshot.sha256, form, file_type, of_split)
+    return answer(request, Download(name, _MEDIA[file_type], etag, blocks))
+
+
+@router.api_route("/{snapshot_id}/snapshot.parquet", methods=READ)
+def download_whole(request: Request, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID) -> Response:
+    """The very file that runs read, byte for byte."""
+    snapshot = _snapshot(project, snapshot_id)
+    name = f"{project.slug}.{snapshot.kind.value}-{snapshot.sha256[:8]}.parquet"
+    blocks, size = partial(_stored, snapshot.storage_key), get_artefacts().size(snapshot.storage_key)
+    return answer(request, Download(name, _MEDIA[FileType.parquet], snapshot.sha256, blocks, size))
+
+
+def _snapshot(project: Project, snapshot_id: uuid.UUID) -> Snapshot:
+    """Looked up in a session that is over before the first byte is sent: a slow download holds no connection."""
+    with reading() as session:
+        return service.snapshot_of_project(session, project, snapshot_id)
+
+
+def _stored(key: str, start: int) -> Iterator[bytes]:
+    with get_artefacts().reading(key) as file:
+        file.seek(start)
+        while block := file.read(BLOCK):
+            yield block
