@@ -33,8 +33,6 @@ from workers.training.ppo_data import visits
 
 pytestmark = pytest.mark.train
 
-ROOT = Path(__file__).parents[3]
-
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
