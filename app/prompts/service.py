@@ -130,6 +130,15 @@ def list_prompts(session: Session, project: Project, wanted: PromptFilter, *, pa
     return PromptPage(session.scalars(found).all(), total, number)
 
 
+def prompts_after(
+    session: Session, project: Project, wanted: PromptFilter, *, after: uuid.UUID | None, limit: int
+) -> Sequence[Prompt]:
+    """The next prompts behind this one, in the order of their ids, which is that of time."""
+    behind = [Prompt.id > after] if after else []
+    query = select(Prompt).where(*conditions_of(project, wanted), *behind).order_by(Prompt.id).limit(limit)
+    return session.scalars(query).all()
+
+
 def conditions_of(project: Project, wanted: PromptFilter) -> list[ColumnElement[bool]]:
     """The prompts in use that a filter takes, as conditions of a query."""
     conditions = [Prompt.project_id == project.id, Prompt.is_retired.is_(False)]
