@@ -8,10 +8,10 @@ from safetensors.torch import load_file
 
 from app.datasets.examples import Prompt
 from app.runs.ppo_config import PpoConfig
-from tests.workers.training.test_ppo import DiesAt, Killed, assert_same_end, saved, timeless
+from tests.workers.training.test_ppo import assert_same_end, saved, timeless
 from tests.workers.training.tiny_ppo import Steps, ppo_config, prompts, texts, write_policy, write_reward_model
 from workers.training import ppo
-from workers.training.loop import CannotTrain, Outcome
+from workers.training.loop import CannotTrain, Outcome, Signal, Step
 from workers.training.ppo_experience import as_experience, staleness
 from workers.training.ppo_networks import load_networks
 from workers.training.ppo_shares import PROMPTS, Sampler, Share, packed, played, read_prompts, unpacked
@@ -28,6 +28,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_policy(root / "policy")
     write_reward_model(root / "reward")
     return root
+
+
+class Killed(BaseException):
+    """Ends a run on the spot, with nothing of it saved after the last checkpoint."""
+
+
+class DiesAt(Steps):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def __call__(self, step: Step) -> Signal:
+        signal = super().__call__(step)
+        if step.number == self.number:
+            raise Killed
+        return signal
 
 
 class WorkerHere(Desk):
