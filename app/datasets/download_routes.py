@@ -1,5 +1,6 @@
 """A snapshot's downloads: in every form, and the very file that runs read."""
 
+import json
 import uuid
 from collections.abc import Iterator
 from functools import partial
@@ -9,8 +10,11 @@ from fastapi.responses import Response
 
 from app.accounts.deps import Researcher
 from app.core.db import reading
+from app.core.deps import ReadSession
 from app.core.storage import get_artefacts
 from app.datasets import service
+from app.datasets.datasheet import manifest
+from app.datasets.datasheet_text import as_markdown
 from app.datasets.downloads import Download, answer, skipped_to
 from app.datasets.export_files import BLOCK, etag_of, export, file_name
 from app.datasets.exports import ExportForm, FileType, check_form
@@ -54,9 +58,32 @@ def download(
 def download_whole(request: Request, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID) -> Response:
     """The very file that runs read, byte for byte."""
     snapshot = _snapshot(project, snapshot_id)
-    name = f"{project.slug}.{snapshot.kind.value}-{snapshot.sha256[:8]}.parquet"
+    name = f"{_name(project, snapshot)}.parquet"
     blocks, size = partial(_stored, snapshot.storage_key), get_artefacts().size(snapshot.storage_key)
     return answer(request, Download(name, _MEDIA[FileType.parquet], snapshot.sha256, blocks, size))
+
+
+@router.get("/{snapshot_id}/datasheet.md")
+def download_datasheet(
+    session: ReadSession, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID
+) -> Response:
+    snapshot = service.snapshot_of_project(session, project, snapshot_id)
+    return _small(as_markdown(snapshot), f"{_name(project, snapshot)}.datasheet.md", "text/markdown; charset=utf-8")
+
+
+@router.get("/{snapshot_id}/manifest.json")
+def download_manifest(session: ReadSession, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID) -> Response:
+    snapshot = service.snapshot_of_project(session, project, snapshot_id)
+    content = json.dumps(manifest(snapshot), ensure_ascii=False, indent=2) + "\n"
+    return _small(content, f"{_name(project, snapshot)}.manifest.json", "application/json")
+
+
+def _small(content: str, name: str, media: str) -> Response:
+    return Response(content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _name(project: Project, snapshot: Snapshot) -> str:
+    return f"{project.slug}.{snapshot.kind.value}-{snapshot.sha256[:8]}"
 
 
 def _snapshot(project: Project, snapshot_id: uuid.UUID) -> Snapshot:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, literal, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, func, literal, select
+from sqlalchemy.orm import Session
 
-from app.accounts.models import Group, Person
+from app.accounts.models import Person
 from app.core.errors import Invalid
+from app.datasets.conditions import of_batches, of_decisions, of_labels, of_prompts
 from app.datasets.models import SnapshotKind
 from app.datasets.rows import ROWS_AT_ONCE, Row
 from app.datasets.schemas import SnapshotFilter
@@ -24,7 +25,6 @@ from app.labeling.models import (
     Demonstration,
     Item,
     ItemCompletion,
-    ItemPurpose,
     Ranking,
     RankingPlace,
     Rating,
@@ -32,7 +32,6 @@ from app.labeling.models import (
 from app.labeling.questions import Fields, flag_keys
 from app.projects.models import Project, RatingSchema, Round
 from app.prompts.models import PlainText, Prompt
-from app.quality.exclusions import is_left_out
 from app.registry.models import Model
 
 Place = dict[str, Any]
@@ -47,6 +46,13 @@ def count(session: Session, project: Project, kind: SnapshotKind, wanted: Snapsh
     """How many rows `gather` would give, counted by the database."""
     found = _QUERIES[kind](project, wanted).order_by(None).with_only_columns(literal(1)).subquery()
     return session.scalar(select(func.count()).select_from(found)) or 0
+
+
+def label_ids(project: Project, kind: SnapshotKind, wanted: SnapshotFilter) -> Select[uuid.UUID]:
+    """The ids of the labels that `gather` would give, as a query."""
+    if kind is SnapshotKind.comparisons:
+        return _comparisons(project, wanted).order_by(None)
+    return _demonstrations(project, wanted).with_only_columns(Demonstration.id).order_by(None)
 
 
 def pseudonym(project_id: uuid.UUID, person_id: uuid.UUID) -> str:
@@ -71,8 +77,8 @@ def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[*tuple[A
         .outerjoin(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
         .where(is_current(Demonstration))
-        .where(*_of_prompts(project, wanted), *_of_batches(wanted, BatchKind.demonstration))
-        .where(*_of_labels(project, wanted, Demonstration, Person, Assignment))
+        .where(*of_prompts(project, wanted), *of_batches(wanted, BatchKind.demonstration))
+        .where(*of_labels(project, wanted, Demonstration, Person, Assignment))
         .order_by(Demonstration.id)
     )
 
@@ -92,9 +98,9 @@ def _rankings(project: Project, wanted: SnapshotFilter) -> Select[*tuple[Any, ..
         .join(Assignment, Assignment.id == Ranking.assignment_id)
         .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Person, Person.id == Ranking.person_id)
-        .where(Ranking.cannot_rank.is_(False), is_current(Ranking), _counts(project, wanted))
-        .where(*_of_prompts(project, wanted), *_of_batches(wanted, BatchKind.ranking))
-        .where(*_of_labels(project, wanted, Ranking, Person, Assignment))
+        .where(Ranking.cannot_rank.is_(False), is_current(Ranking), of_decisions(project, wanted))
+        .where(*of_prompts(project, wanted), *of_batches(wanted, BatchKind.ranking))
+        .where(*of_labels(project, wanted, Ranking, Person, Assignment))
         .order_by(Ranking.id)
     )
 
@@ -134,23 +140,6 @@ def _flags_asked(label: Any, schemas: Mapping[uuid.UUID, Fields]) -> list[str]:
     return sorted(flag_keys(asked, label.use_case))
 
 
-def _counts(project: Project, wanted: SnapshotFilter) -> ColumnElement[bool]:
-    """Where a lead decided a disagreement, the decision counts and the labelers' rankings of the item don't. A decision
-    that the filter leaves out decides nothing."""
-    if not wanted.use_adjudications:
-        return Ranking.is_adjudication.is_(False)
-    decision, lead, made_on, newer = aliased(Ranking), aliased(Person), aliased(Assignment), aliased(Ranking)
-    decided = exists().where(
-        decision.item_id == Ranking.item_id,
-        decision.is_adjudication,
-        ~exists().where(newer.supersedes_id == decision.id),
-        lead.id == decision.person_id,
-        made_on.id == decision.assignment_id,
-        *_of_labels(project, wanted, decision, lead, made_on),
-    )
-    return or_(Ranking.is_adjudication, ~decided)
-
-
 def _places(session: Session, rankings: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Place]]:
     """Each ranking's completions, in the order of its item (not in the order that the labeler saw or chose)."""
     query = (
@@ -177,7 +166,7 @@ def _places(session: Session, rankings: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
 
 def _prompts(project: Project, wanted: SnapshotFilter) -> Select[Prompt]:
     _refuse_rounds(wanted, "Prompts")
-    query: Select[Prompt] = select(Prompt).where(*_of_prompts(project, wanted)).order_by(Prompt.id)
+    query: Select[Prompt] = select(Prompt).where(*of_prompts(project, wanted)).order_by(Prompt.id)
     return query.where(Prompt.created_at < wanted.until) if wanted.until else query
 
 
@@ -215,45 +204,6 @@ def _gather_texts(session: Session, project: Project, wanted: SnapshotFilter) ->
 def _refuse_rounds(wanted: SnapshotFilter, what: str) -> None:
     if wanted.rounds:
         raise Invalid(f"{what} belong to no round.", mend="Leave the rounds out.", fields={"rounds": "Leave it empty."})
-
-
-def _of_prompts(project: Project, wanted: SnapshotFilter) -> list[ColumnElement[bool]]:
-    conditions = [Prompt.project_id == project.id, Prompt.is_retired.is_(False)]
-    if wanted.splits:
-        conditions.append(Prompt.split.in_(wanted.splits))
-    if wanted.use_cases:
-        conditions.append(Prompt.use_case.in_(wanted.use_cases))
-    if wanted.ids:
-        conditions.append(Prompt.id.in_(wanted.ids))
-    return conditions
-
-
-def _of_batches(wanted: SnapshotFilter, kind: BatchKind) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.purpose == "training":  # imported demonstrations have no batch; answers to items that teach are practice
-        conditions += [or_(Batch.id.is_(None), Batch.kind == kind)]
-        conditions += [or_(Item.id.is_(None), Item.purpose != ItemPurpose.training)]
-    if wanted.rounds:
-        conditions.append(Round.number.in_(wanted.rounds))
-    return conditions
-
-
-def _of_labels(
-    project: Project,
-    wanted: SnapshotFilter,
-    label: type[Demonstration] | type[Ranking],
-    person: type[Person],
-    assignment: type[Assignment],
-) -> list[ColumnElement[bool]]:
-    conditions = [~is_left_out(project, label)]
-    if wanted.purpose == "training":  # imported demonstrations have no assignment
-        imported = and_(assignment.id.is_(None), person.group == Group.training)
-        conditions.append(or_(imported, assignment.group == Group.training))
-    if not wanted.include_simulated:
-        conditions.append(person.is_simulated.is_(False))
-    if wanted.until:
-        conditions.append(label.created_at < wanted.until)
-    return conditions
 
 
 def _label_columns(project: Project, label: Any) -> Row:

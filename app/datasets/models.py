@@ -29,4 +29,5 @@ class Snapshot(Identified, Base):
     counts: Mapped[dict[str, Any]] = mapped_column(default=dict)  # rows by split, labelers, pairs, ties, simulated
     schema_version: Mapped[int] = mapped_column(default=1)
     storage_key: Mapped[str]
+    datasheet: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what it was made of, as it was then
     created_by: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))

@@ -14,6 +14,7 @@ from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.datasets import service
+from app.datasets.datasheet_text import as_markdown
 from app.datasets.exports import FORMS, FileType
 from app.datasets.models import SnapshotKind
 from app.datasets.schemas import in_words, read_filter
@@ -112,5 +113,6 @@ def snapshot_page(
         rows=list(islice(service.snapshot_rows(snapshot), PREVIEWED)),
         forms=FORMS[snapshot.kind],
         file_types=list(FileType),
+        datasheet=as_markdown(snapshot, with_title=False),
         splits=list(Split),
     )

@@ -3,7 +3,6 @@
 import hashlib
 import tempfile
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
@@ -16,12 +15,13 @@ from app.accounts import audit
 from app.accounts.models import Person
 from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts, get_artefacts
+from app.datasets.datasheet import describe
 from app.datasets.examples import Demonstration, Prompt, Ranking, Text
 from app.datasets.gathering import count, gather
 from app.datasets.models import Snapshot, SnapshotKind
-from app.datasets.pairs import count_ties, preference_pairs
 from app.datasets.rows import Row
 from app.datasets.schemas import SnapshotFilter, read_filter
+from app.datasets.tally import Tally
 from app.projects.models import Project
 
 Example = Demonstration | Ranking | Prompt | Text
@@ -69,6 +69,7 @@ def freeze(
         counts=tally.counts(),
         schema_version=parquet.SCHEMA_VERSION,
         storage_key=key,
+        datasheet=describe(session, project, kind, wanted, tally),
     )
 
 
@@ -113,32 +114,6 @@ def _store(artefacts: Artefacts, digest: str, file: BinaryIO) -> str:
             while block := file.read(2**20):
                 target.write(block)
     return key
-
-
-class Tally:
-    """Counts the rows that go by."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.splits: Counter[str] = Counter()
-        self.labelers: set[str] = set()
-        self.facts: Counter[str] = Counter()
-
-    def watch(self, rows: Iterator[Row]) -> Iterator[Row]:
-        for row in rows:
-            self.rows += 1
-            self.splits[row["split"]] += 1
-            if "labeler" in row:
-                self.labelers.add(row["labeler"])
-                self.facts["simulated"] += row["simulated"]
-            if "ranks" in row:
-                self.facts["pairs"] += sum(1 for _ in preference_pairs(row["ranks"]))
-                self.facts["ties"] += count_ties(row["ranks"])
-            yield row
-
-    def counts(self) -> dict[str, int]:
-        found = {split: self.splits[split] for split in ("train", "valid", "test")} | dict(self.facts)
-        return found | {"labelers": len(self.labelers)} if self.labelers else found
 
 
 def count_rows(session: Session, project: Project, kind: SnapshotKind, wanted: Mapping[str, Any]) -> int:

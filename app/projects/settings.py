@@ -1,14 +1,15 @@
-"""What an admin may set for a project's labeling desk."""
+"""What an admin may set for a project's labeling desk and datasets."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.errors import Invalid
+from app.core.storable import storable
 from app.projects.models import Project
 
 
@@ -53,6 +54,17 @@ class ProjectSettings(BaseModel):
         title="Guidelines must be accepted",
         description="A labeler reads and accepts the version of a batch before the first item under it.",
     )
+    licence: str = Field(
+        "",
+        max_length=200,
+        title="Licence of the datasets",
+        description="What others may do with them, such as CC-BY-4.0. New snapshots say it in their datasheet.",
+    )
+
+    @field_validator("licence")
+    @classmethod
+    def _on_one_line(cls, licence: str) -> str:
+        return " ".join(storable(licence).split())
 
 
 def settings_of(project: Project) -> ProjectSettings:

@@ -356,6 +356,7 @@ def upgrade() -> None:
         sa.Column("counts", sa.JSON(), nullable=False),
         sa.Column("schema_version", sa.Integer(), nullable=False),
         sa.Column("storage_key", sa.String(), nullable=False),
+        sa.Column("datasheet", sa.JSON(), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
