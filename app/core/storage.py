@@ -94,7 +94,10 @@ class Artefacts:
     def local_file(self, key: str) -> Iterator[Path]:
         """A local file with what `key` holds: the file itself, or a copy for as long as it is used."""
         if not self.exists(key):
-            raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
+            raise NotFound(
+                f"{key} is not in the artefact store.",
+                mend="All machines must share one store: see TOUCHSTONE_ARTEFACTS_URL.",
+            )
         if self.is_local:
             yield Path(self._path(key))
             return

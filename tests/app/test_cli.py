@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from app.core.queue import Queue
+from app.processes import worker_command
+
 
 @pytest.mark.parametrize(
     ("settings", "said"),
@@ -43,3 +46,16 @@ def test_an_empty_setting_is_no_setting(tmp_path: Path) -> None:
     )
     assert "The database is at" in done.stdout
     assert (tmp_path / "var" / "touchstone.db").exists()
+
+
+def test_a_worker_serves_one_queue_and_another_word_is_refused() -> None:
+    assert worker_command()[-2:] == ("--queues", "touchstone")
+    assert worker_command(Queue.sampling)[-2:] == ("--queues", "sampling")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("touchstone"), "worker", "--queue", "samples"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("'samples'", "'touchstone'", "'sampling'"))

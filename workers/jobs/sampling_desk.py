@@ -38,6 +38,7 @@ class QueueDesk(Desk):
         self.heard_at = time.monotonic()  # a worker's last sign of life
         self.gave_up = False
         self.note = ""
+        self.told: set[str] = set()  # of what broke in sampling workers
         if not self.store.is_local:
             self.store.remove(key_of(self.run_id))  # an earlier life's
 
@@ -75,8 +76,7 @@ class QueueDesk(Desk):
         if row.is_drawn:
             return self._fetch(share, row)
         if row.error:
-            self._warn(f"A sampling worker could not draw its share of iteration {share.iteration + 1}; the trainer "
-                       f"draws it. {row.error}")  # fmt: skip
+            self._warn_of(row.error)
             return Word.YOURS if patiently(lambda session: shares.withdraw(session, row.id)) else Word.WAIT
         return self._wait_or_give_up(row, standing)
 
@@ -135,6 +135,12 @@ class QueueDesk(Desk):
         if notes[state] != self.note:
             self.note = notes[state]
             self.claimed.note(self.note)
+
+    def _warn_of(self, error: str) -> None:
+        """Once for each way in which a worker breaks: it may break with every share."""
+        if error not in self.told:
+            self.told.add(error)
+            self._warn(f"A sampling worker could not draw its share, so the trainer does. {error}")
 
     def _warn(self, text: str) -> None:
         logger.warning("run %s: %s", self.run_id, text)

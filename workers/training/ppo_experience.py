@@ -51,7 +51,6 @@ def collect(
     decoding: Decoding,
     kl_coefficient: float,
     eos_id: int,
-    version: int = 0,
 ) -> Experience:
     """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn.
 
@@ -60,7 +59,7 @@ def collect(
     """
     drawn = draw_by_all(networks.policy, prompts, uniforms, config=config, decoding=decoding)
     return as_experience(
-        networks, prompts, drawn, [version] * len(drawn), config=config, kl_coefficient=kl_coefficient, eos_id=eos_id
+        networks, prompts, drawn, [0] * len(drawn), config=config, kl_coefficient=kl_coefficient, eos_id=eos_id
     )
 
 
