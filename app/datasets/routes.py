@@ -14,6 +14,7 @@ from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.datasets import service
+from app.datasets.comparing import compare, others_of
 from app.datasets.datasheet_text import as_markdown
 from app.datasets.exports import FORMS, FileType
 from app.datasets.models import SnapshotKind
@@ -115,4 +116,22 @@ def snapshot_page(
         file_types=list(FileType),
         datasheet=as_markdown(snapshot, with_title=False),
         splits=list(Split),
+        others=others_of(snapshot, service.snapshots_of(session, project, snapshot.kind)),
+    )
+
+
+@router.get("/{snapshot_id}/diff")
+def diff_page(
+    request: Request, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID, against: uuid.UUID
+) -> Response:
+    with reading() as session:  # over before the rows are read, which takes a while
+        after = service.snapshot_of_project(session, project, snapshot_id)
+        before = service.snapshot_of_project(session, project, against)
+    return render(
+        request,
+        "datasets/diff.html",
+        after=after,
+        before=before,
+        said={each.id: in_words(read_filter(each.filter)) for each in (before, after)},
+        found=compare(before, after),
     )

@@ -42,3 +42,12 @@ def test_a_dataset_is_frozen_and_read(
     with page.expect_download() as download:
         page.get_by_role("link", name="csv").first.press("Enter")
     assert download.value.suggested_filename.endswith(".preference.csv")
+    with writing() as session:
+        make_ranking(session, project, make_person(session, project=project), [2, 1])
+    page.goto(f"/p/{project.slug}/datasets")
+    page.get_by_role("button", name="Freeze").press("Enter")
+    page.get_by_role("button", name="Compare").press("Enter")
+    expect(page.get_by_role("region", name="Counts")).to_contain_text("Added1")
+    expect(page.get_by_role("region", name="Added")).to_contain_text("Write a story")
+    assert serious_faults(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
