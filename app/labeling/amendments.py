@@ -4,13 +4,23 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.clock import now
 from app.core.errors import Conflict
-from app.labeling.bench import Bench, Receipt, letters_of, newest_label, open_bench, own_assignment, receipt
+from app.labeling.bench import (
+    IS_OWN,
+    Bench,
+    Receipt,
+    letters_of,
+    newest_label,
+    no_such_assignment,
+    open_bench,
+    own_assignment,
+    receipt,
+)
 from app.labeling.current import is_decision
 from app.labeling.leases import lock_person
 from app.labeling.models import Assignment, AssignmentState, Demonstration, Item, ItemPurpose, Ranking, RankingPlace
@@ -29,17 +39,27 @@ def amendable_until(assignment: Assignment, project: Project, *, purpose: ItemPu
     return None if purpose == ItemPurpose.training else assignment.submitted_at + timedelta(minutes=minutes)
 
 
+_WITH_PURPOSE = select(Assignment, Item.purpose, is_decision()).join(Item, Item.id == Assignment.item_id)
 # Asked for with each next item, for the receipt of the one before.
-_PURPOSE = (
-    select(Item.purpose, is_decision())
-    .join(Assignment, Assignment.item_id == Item.id)
-    .where(Assignment.id == bindparam("assignment_id"))
-)
+_OWN_WITH_PURPOSE = _WITH_PURPOSE.where(*IS_OWN)
+
+
+def own_and_amendable(
+    session: Session, person: Person, assignment_id: uuid.UUID, project: Project
+) -> tuple[Assignment, bool]:
+    """The person's assignment, and whether it can be amended now."""
+    row = session.execute(_OWN_WITH_PURPOSE, {"assignment_id": assignment_id, "person_id": person.id}).first()
+    if row is None:
+        raise no_such_assignment()
+    return row[0], _can_amend(project, *row)
 
 
 def can_amend(session: Session, assignment: Assignment, project: Project) -> bool:
+    return _can_amend(project, *session.execute(_WITH_PURPOSE.where(Assignment.id == assignment.id)).one())
+
+
+def _can_amend(project: Project, assignment: Assignment, purpose: ItemPurpose, is_leads: bool) -> bool:
     """A lead's decision of a disagreement is taken back where it was made, not here."""
-    purpose, is_leads = session.connection().execute(_PURPOSE, {"assignment_id": assignment.id}).one()
     until = amendable_until(assignment, project, purpose=purpose)
     return not is_leads and until is not None and until > now()
 

@@ -119,7 +119,7 @@ def _read(bench: Bench) -> AssignmentRead:
     assignment = bench.assignment
     return AssignmentRead(
         id=assignment.id,
-        kind=bench.batch.kind.value,
+        kind=bench.kind.value,
         submission_key=str(uuid.uuid4()),
         prompt=bench.prompt.messages,
         completions=[CompletionRead(letter=each.letter, text=each.text) for each in bench.completions],

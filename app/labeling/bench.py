@@ -1,9 +1,10 @@
 """What lies before a labeler: the prompt, the completions under this labeler's letters, the form and the rules."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
+from typing import Any
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -15,6 +16,7 @@ from app.labeling.models import (
     Assignment,
     AssignmentState,
     Batch,
+    BatchKind,
     Completion,
     Demonstration,
     Item,
@@ -40,19 +42,22 @@ class Lettered:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Asked:
+    """What an assignment asks for, without the texts: enough to check and to store what is handed in."""
+
     assignment: Assignment
-    batch: Batch
-    prompt: Prompt
-    project: Project
-    completions: list[Lettered]
+    prompt_id: uuid.UUID
+    use_case: UseCase
+    rating_schema_id: uuid.UUID | None
     questions: Questions
-    guidelines: Guidelines | None
-    purpose: ItemPurpose = ItemPurpose.ordinary
 
     @property
     def is_ranking(self) -> bool:
-        return bool(self.completions)  # a screening asks for both
+        return bool(self.assignment.shown_order)  # a screening asks for both
+
+    @property
+    def letters(self) -> list[str]:
+        return list(letters_of(self.assignment))
 
     @property
     def scales(self) -> tuple[Field, ...]:
@@ -62,6 +67,16 @@ class Bench:
     def flags(self) -> tuple[Field, ...]:
         return self.questions.flags
 
+
+@dataclass(frozen=True, slots=True)
+class Bench(Asked):
+    kind: BatchKind
+    prompt: Prompt
+    project: Project
+    completions: list[Lettered]
+    guidelines: Guidelines | None
+    purpose: ItemPurpose
+
     @property
     def settings(self) -> ProjectSettings:
         return settings_of(self.project)
@@ -70,10 +85,6 @@ class Bench:
     def writing_rules(self) -> str:
         """What the guidelines ask of a demonstration, as a list in Markdown."""
         return rules_for_writing(self.guidelines.text) if self.guidelines else ""
-
-    @property
-    def letters(self) -> list[str]:
-        return [each.letter for each in self.completions]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +105,8 @@ def letters_of(assignment: Assignment) -> dict[str, uuid.UUID]:
 
 
 # What every item needs is asked for by statements that are built once.
-_OWN_ASSIGNMENT = select(Assignment).where(
-    Assignment.id == bindparam("assignment_id"), Assignment.person_id == bindparam("person_id")
-)
+IS_OWN = (Assignment.id == bindparam("assignment_id"), Assignment.person_id == bindparam("person_id"))
+_OWN_ASSIGNMENT = select(Assignment).where(*IS_OWN)
 _OWN_ASSIGNMENT_LOCKED = _OWN_ASSIGNMENT.with_for_update().execution_options(populate_existing=True)
 
 
@@ -105,8 +115,32 @@ def own_assignment(session: Session, person: Person, assignment_id: uuid.UUID, *
     query = _OWN_ASSIGNMENT_LOCKED if lock else _OWN_ASSIGNMENT
     assignment = session.scalar(query, {"assignment_id": assignment_id, "person_id": person.id})
     if assignment is None:
-        raise NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
+        raise no_such_assignment()
     return assignment
+
+
+def no_such_assignment() -> NotFound:
+    return NotFound("There is no such assignment of yours.", mend="Go back to your desk.")
+
+
+_ASKED = (
+    select(Assignment, Item.prompt_id, Prompt.use_case, Batch.rating_schema_id)
+    .join(Item, Item.id == Assignment.item_id)
+    .join(Prompt, Prompt.id == Item.prompt_id)
+    .join(Batch, Batch.id == Item.batch_id)
+    .where(*IS_OWN)
+    .with_for_update(of=Assignment)
+    .execution_options(populate_existing=True)
+)
+
+
+def asked_of(session: Session, person: Person, assignment_id: uuid.UUID) -> Asked:
+    """What the person's assignment asks for; it stays locked."""
+    row = session.execute(_ASKED, {"assignment_id": assignment_id, "person_id": person.id}).first()
+    if row is None:
+        raise no_such_assignment()
+    questions = _questions(session, row.rating_schema_id)[row.use_case]
+    return Asked(row.Assignment, row.prompt_id, row.use_case, row.rating_schema_id, questions)
 
 
 def open_bench(session: Session, person: Person, assignment_id: uuid.UUID) -> Bench:
@@ -114,7 +148,7 @@ def open_bench(session: Session, person: Person, assignment_id: uuid.UUID) -> Be
 
 
 _WORK = (
-    select(Batch, Prompt, Project, Item.purpose)
+    select(Prompt, Project, Item.purpose, Batch.kind, Batch.guidelines_id, Batch.rating_schema_id)
     .select_from(Item)
     .join(Batch, Batch.id == Item.batch_id)
     .join(Prompt, Prompt.id == Item.prompt_id)
@@ -123,28 +157,30 @@ _WORK = (
 )
 
 
-def bench_of(session: Session, assignment: Assignment, *, with_texts: bool = True) -> Bench:
-    """The bench of an assignment. What is handed in can be checked without the completions' texts."""
-    batch, prompt, project, purpose = session.execute(_WORK, {"item_id": assignment.item_id}).one()
+def bench_of(session: Session, assignment: Assignment) -> Bench:
+    work = session.execute(_WORK, {"item_id": assignment.item_id}).one()
     return Bench(
         assignment=assignment,
-        batch=batch,
-        prompt=prompt,
-        project=project,
-        completions=_lettered(session, assignment, with_texts=with_texts),
-        questions=_questions(session, batch.rating_schema_id)[prompt.use_case],
-        guidelines=_guidelines(session, batch.guidelines_id),
-        purpose=purpose,
+        prompt_id=work.Prompt.id,
+        use_case=work.Prompt.use_case,
+        rating_schema_id=work.rating_schema_id,
+        questions=_questions(session, work.rating_schema_id)[work.Prompt.use_case],
+        kind=work.kind,
+        prompt=work.Prompt,
+        project=work.Project,
+        completions=_lettered(session, assignment),
+        guidelines=_guidelines(session, work.guidelines_id),
+        purpose=work.purpose,
     )
 
 
 _TEXTS = select(Completion.id, Completion.text).where(Completion.id.in_(bindparam("ids", expanding=True)))
 
 
-def _lettered(session: Session, assignment: Assignment, *, with_texts: bool) -> list[Lettered]:
+def _lettered(session: Session, assignment: Assignment) -> list[Lettered]:
     shown = letters_of(assignment)
-    if not shown or not with_texts:
-        return [Lettered(letter, "") for letter in shown]
+    if not shown:
+        return []
     found = session.connection().execute(_TEXTS, {"ids": list(shown.values())})
     texts: dict[uuid.UUID, str] = {each.id: each.text for each in found}
     return [Lettered(letter, texts[completion_id]) for letter, completion_id in shown.items()]
@@ -172,11 +208,16 @@ def _guidelines(session: Session, guidelines_id: uuid.UUID | None) -> Guidelines
     return _known_guidelines[guidelines_id]
 
 
-_PLACES = select(RankingPlace.completion_id, RankingPlace.rank).where(
-    RankingPlace.ranking_id == bindparam("ranking_id")
+_IS_NEWEST = (
+    Ranking.item_id == bindparam("item_id"),
+    Ranking.assignment_id == bindparam("assignment_id"),
+    is_current(Ranking),
 )
-_NEWEST_RANKING = select(Ranking).where(
-    Ranking.item_id == bindparam("item_id"), Ranking.assignment_id == bindparam("assignment_id"), is_current(Ranking)
+_NEWEST_RANKING = select(Ranking).where(*_IS_NEWEST)
+_STORED_RANKING = (
+    select(Ranking.id, Ranking.cannot_rank, Ranking.all_bad, RankingPlace.completion_id, RankingPlace.rank)
+    .outerjoin(RankingPlace, RankingPlace.ranking_id == Ranking.id)
+    .where(*_IS_NEWEST)
 )
 _NEWEST_DEMONSTRATION = select(Demonstration).where(
     Demonstration.assignment_id == bindparam("assignment_id"), is_current(Demonstration)
@@ -185,24 +226,33 @@ _NEWEST_DEMONSTRATION = select(Demonstration).where(
 
 def receipt(session: Session, assignment: Assignment) -> Receipt | None:
     """What counts of this assignment's submission; none when it was not submitted."""
-    label = newest_label(session, assignment)
+    if assignment.state != AssignmentState.submitted:
+        return None
+    asking = {"item_id": assignment.item_id, "assignment_id": assignment.id}
+    places = session.connection().execute(_STORED_RANKING, asking).all()
+    if places:
+        return _receipt_of_ranking(session, assignment, places)
+    label = session.scalars(_NEWEST_DEMONSTRATION, {"assignment_id": assignment.id}).first()
     if label is None:
         return None
-    if isinstance(label, Demonstration):
-        words = len(label.text.split())
-        return Receipt(assignment.id, {}, f"a demonstration of {words} word{'' if words == 1 else 's'}", label.text)
-    verdict = "; none is good enough to use" if label.all_bad else ""
-    if label.cannot_rank:
+    words = len(label.text.split())
+    return Receipt(assignment.id, {}, f"a demonstration of {words} word{'' if words == 1 else 's'}", label.text)
+
+
+def _receipt_of_ranking(session: Session, assignment: Assignment, places: Sequence[Any]) -> Receipt:
+    """`places` has a row at least: without a place in it, where the ranking has none."""
+    ranking = places[0]
+    verdict = "; none is good enough to use" if ranking.all_bad else ""
+    if ranking.cannot_rank:
         return Receipt(assignment.id, {}, f"cannot be ranked{verdict}")
-    places = session.connection().execute(_PLACES, {"ranking_id": label.id})
     stored = {each.completion_id: each.rank for each in places}
     ranks = {letter: stored[each] for letter, each in letters_of(assignment).items() if each in stored}
-    said = in_words(ranks) if len(assignment.shown_order) > 1 else _grade_in_words(session, label)
+    said = in_words(ranks) if len(assignment.shown_order) > 1 else _grade_in_words(session, ranking.id)
     return Receipt(assignment.id, ranks, said + verdict)
 
 
-def _grade_in_words(session: Session, ranking: Ranking) -> str:
-    likert = session.scalar(select(Rating.likert).where(Rating.ranking_id == ranking.id)) or {}
+def _grade_in_words(session: Session, ranking_id: uuid.UUID) -> str:
+    likert = session.scalar(select(Rating.likert).where(Rating.ranking_id == ranking_id)) or {}
     return f"a grade of {', '.join(str(each) for each in likert.values())}" if likert else "your flags"
 
 

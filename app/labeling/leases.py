@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import (
     Row,
     Select,
+    String,
     bindparam,
+    cast,
     exists,
     func,
     select,
@@ -171,27 +173,27 @@ def _go_on(session: Session, person: Person, assignment_id: uuid.UUID | None) ->
 
 
 def _new_lease(session: Session, person: Person, project: Project) -> Assignment | None:
-    item_id = _take_place(session, person, project)
-    if item_id is None:
+    place = _take_place(session, person, project)
+    if place is None:
         return None
     assignment = Assignment(
-        item_id=item_id, person_id=person.id, lease_until=lease_end(), shown_order=_shuffled(session, item_id)
+        item_id=place.id, person_id=person.id, lease_until=lease_end(), shown_order=_shuffled(place.completions)
     )
     session.add(assignment)
     session.flush()
     return assignment
 
 
-def _take_place(session: Session, person: Person, project: Project) -> uuid.UUID | None:
+def _take_place(session: Session, person: Person, project: Project) -> Row[Any] | None:
     """Take a free place of the first item that is for this person. Others' locked items are passed over at first, and
     waited for only when there is nothing else."""
     connection, asking = session.connection(), asking_for(person, project)
     batches = connection.execute(_BATCHES_WITH_PLACES, asking).scalars().all()
     for take in (_TAKE_UNLOCKED, _TAKE) if is_postgresql(session) else (_TAKE,):
         for batch_id in batches:
-            item_id: uuid.UUID | None = connection.execute(take, {**asking, "in_batch": batch_id}).scalar()
-            if item_id is not None:
-                return item_id
+            place = connection.execute(take, {**asking, "in_batch": batch_id}).first()
+            if place is not None:
+                return place
     return None
 
 
@@ -205,21 +207,22 @@ def _take(*, skip_locked: bool) -> ReturningUpdate[Any]:
         .scalar_subquery()
     )
     taken = update(Item).where(Item.id == free, Item.taken < Item.wanted).values(taken=Item.taken + 1)
-    return taken.returning(Item.id)
+    return taken.returning(Item.id, _completions.label("completions"))
 
 
+_completions = (
+    select(func.aggregate_strings(cast(ItemCompletion.completion_id, String), " "))
+    .where(ItemCompletion.item_id == Item.id)
+    .correlate(Item)
+    .scalar_subquery()
+)
 _BATCHES_WITH_PLACES = select(Batch.id).where(BATCH_IS_FOR, _has_free_place).order_by(*BATCH_ORDER)
 _TAKE, _TAKE_UNLOCKED = _take(skip_locked=False), _take(skip_locked=True)
-_IN_ORDER = (
-    select(ItemCompletion.completion_id)
-    .where(ItemCompletion.item_id == bindparam("item_id"))
-    .order_by(ItemCompletion.position)
-)
 
 
-def _shuffled(session: Session, item_id: uuid.UUID) -> list[str]:
+def _shuffled(completions: str | None) -> list[str]:
     """The item's completions in an order of this labeler's own, so that no place on the page favours a model."""
-    order = [str(each) for each in session.connection().execute(_IN_ORDER, {"item_id": item_id}).scalars()]
+    order = [str(uuid.UUID(each)) for each in (completions or "").split()]
     _shuffler.shuffle(order)
     return order
 
@@ -233,7 +236,7 @@ _left_in_batch = (
     .correlate(Batch)
     .subquery()
 )
-_COUNT_LEFT = select(
+COUNT_LEFT = select(
     func.coalesce(func.sum(select(func.count()).select_from(_left_in_batch).scalar_subquery()), 0)
 ).where(BATCH_IS_FOR)
 
@@ -241,7 +244,7 @@ _COUNT_LEFT = select(
 def count_left(session: Session, person: Person, project: Project) -> int:
     """How many items this person could still get, up to MOST_COUNTED. The few with a completion of their own count too:
     looking for those costs more than all the rest of the page."""
-    left = session.connection().execute(_COUNT_LEFT, asking_for(person, project)).scalar_one()
+    left = session.connection().execute(COUNT_LEFT, asking_for(person, project)).scalar_one()
     return min(int(left), MOST_COUNTED)
 
 

@@ -15,9 +15,16 @@ from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, NotFound
 from app.core.pages import render
 from app.labeling import cards
-from app.labeling.amendments import amend, amendable_until, can_amend, how_it_came_about, stored_as_draft
+from app.labeling.amendments import (
+    amend,
+    amendable_until,
+    can_amend,
+    how_it_came_about,
+    own_and_amendable,
+    stored_as_draft,
+)
 from app.labeling.answers import feedback_for
-from app.labeling.bench import Bench, Receipt, newest_label, open_bench, own_assignment, receipt
+from app.labeling.bench import Bench, Receipt, newest_label, open_bench, receipt
 from app.labeling.forms import checked, typed_in
 from app.labeling.history import own_history
 from app.labeling.models import ReportKind
@@ -33,11 +40,10 @@ router = APIRouter()
 
 def receipt_of(session: Session, person: Person, project: Project, assignment_id: uuid.UUID) -> Receipt | None:
     """What is stored, and whether it may still be corrected."""
-    assignment = own_assignment(session, person, assignment_id)
+    assignment, may_amend = own_and_amendable(session, person, assignment_id, project)
     stored = receipt(session, assignment)
     if stored is None:
         return None
-    may_amend = can_amend(session, assignment, project)
     # Once a training item's answer was shown, what was submitted stays: what can be corrected teaches nothing.
     teaches = not may_amend and feedback_for(session, assignment) is not None
     return replace(stored, can_amend=may_amend, teaches=teaches)

@@ -4,15 +4,14 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
-from app.core.clock import now
-from app.labeling.eligibility import batch_is_for
-from app.labeling.leases import count_left, places_held_by_others
+from app.labeling.eligibility import PERSON, asking_for, batch_is_for
+from app.labeling.leases import COUNT_LEFT, MOST_COUNTED, places_held_by_others
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item, ItemCompletion
 from app.projects.models import Project
 from app.projects.pauses import Paused, pause_of
@@ -113,15 +112,15 @@ def batches_of(session: Session, project: Project) -> list[Batch]:
 
 
 # In every project, and through one index: what a labeler did in a year must not make each of their pages slower.
-_SUBMITTED_TODAY = select(func.count()).where(
-    Assignment.person_id == bindparam("person_id"), Assignment.submitted_at >= bindparam("today")
+_submitted_today = select(func.count()).where(
+    Assignment.person_id == PERSON, Assignment.submitted_at >= bindparam("today")
 )
+_DESK_STATE = select(COUNT_LEFT.scalar_subquery(), _submitted_today.scalar_subquery())
 
 
 def desk_state(session: Session, person: Person, project: Project) -> DeskState:
-    today = datetime.combine(now().date(), time(), UTC)
-    mine = session.connection().execute(_SUBMITTED_TODAY, {"person_id": person.id, "today": today})
-    return DeskState(count_left(session, person, project), mine.scalar_one())
+    left, submitted_today = session.connection().execute(_DESK_STATE, asking_for(person, project)).one()
+    return DeskState(min(int(left), MOST_COUNTED), submitted_today)
 
 
 def why_empty(session: Session, person: Person, project: Project) -> EmptyDesk:

@@ -5,11 +5,13 @@ from typing import Any
 
 from sqlalchemy import Integer, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.accounts.models import Person
 from app.core.clock import now
+from app.core.db import new_id
 from app.core.errors import Conflict, Invalid
-from app.labeling.bench import Bench, Receipt, bench_of, letters_of, own_assignment, receipt
+from app.labeling.bench import Asked, Receipt, asked_of, letters_of, own_assignment, receipt
 from app.labeling.leases import extend, give_place_back, lock_person
 from app.labeling.models import (
     Assignment,
@@ -27,17 +29,16 @@ from app.labeling.schemas import CompletionRating, Draft, Skip, Submission
 def submit(session: Session, person: Person, assignment_id: uuid.UUID, submission: Submission) -> Receipt:
     """Store a ranking or a demonstration, even after its lease has run out. The same key again changes nothing."""
     lock_person(session, person)
-    assignment = own_assignment(session, person, assignment_id, lock=True)
+    asked = asked_of(session, person, assignment_id)
+    assignment = asked.assignment
     if assignment.state != AssignmentState.submitted:
-        bench = bench_of(session, assignment, with_texts=False)
-        _check_key(session, submission)
-        if bench.is_ranking:
-            check_ranking(bench, submission)
+        if asked.is_ranking:
+            check_ranking(asked, submission)
         else:
             check_demonstration(submission)
         _mark_submitted(session, assignment, submission)
-        store = store_ranking if bench.is_ranking else store_demonstration
-        store(session, bench, submission)
+        store = store_ranking if asked.is_ranking else store_demonstration
+        store(session, asked, submission)
         session.flush()
     elif assignment.submission_key != submission.submission_key:
         raise _already_submitted(session, assignment)
@@ -54,37 +55,48 @@ def _already_submitted(session: Session, assignment: Assignment) -> Conflict:
     )
 
 
-_KEY_IS_USED = select(exists().where(Assignment.submission_key == bindparam("key")))
-
-
-def _check_key(session: Session, submission: Submission) -> None:
-    if session.connection().execute(_KEY_IS_USED, {"key": submission.submission_key}).scalar():
-        raise Conflict("This submission's key belongs to another item.", mend="Reload the page and submit again.")
-
-
 _COUNT_IN = (
     update(Item)
-    .where(Item.id == bindparam("in_item"))
+    .where(Item.id == bindparam("in_item"), ~exists().where(Assignment.submission_key == bindparam("key")))
     .values(taken=Item.taken + bindparam("places", type_=Integer()), got=Item.got + 1)
 )
 # As it is in the database now: the request's own copy of the person may be older than a move between groups.
-_GROUP_NOW: Any = select(Person.group).where(Person.id == Assignment.person_id).correlate(Assignment).scalar_subquery()
+_GROUP_NOW = select(Person.group).where(Person.id == Assignment.person_id).correlate(Assignment).scalar_subquery()
+# Written by statements of their own, as the ranking is: a session's flush takes several times as long to find out what
+# has changed.
+_MARK_SUBMITTED = (
+    update(Assignment)
+    .where(Assignment.id == bindparam("assignment_id"))
+    .values(
+        state=AssignmentState.submitted,
+        group=_GROUP_NOW,
+        submitted_at=bindparam("submitted_at"),
+        submission_key=bindparam("submission_key"),
+        active_seconds=bindparam("active_seconds"),
+    )
+)
 
 
 def _mark_submitted(session: Session, assignment: Assignment, submission: Submission) -> None:
     # A place that was lost meanwhile is used all the same: rather one judgment more than one lost.
     places = 0 if assignment.state == AssignmentState.leased else 1
-    session.connection().execute(_COUNT_IN, {"in_item": assignment.item_id, "places": places})
-    assignment.state = AssignmentState.submitted
-    assignment.group = _GROUP_NOW
-    assignment.submitted_at = now()
-    assignment.submission_key = submission.submission_key
-    assignment.active_seconds = max(assignment.active_seconds, submission.active_seconds)
+    counted = {"in_item": assignment.item_id, "places": places, "key": submission.submission_key}
+    if not session.connection().execute(_COUNT_IN, counted).rowcount:
+        raise Conflict("This submission's key belongs to another item.", mend="Reload the page and submit again.")
+    marked = {
+        "submitted_at": now(),
+        "submission_key": submission.submission_key,
+        "active_seconds": max(assignment.active_seconds, submission.active_seconds),
+    }
+    session.connection().execute(_MARK_SUBMITTED, {"assignment_id": assignment.id, **marked})
+    session.expire(assignment, ["group"])
+    for name, value in {"state": AssignmentState.submitted, **marked}.items():
+        set_committed_value(assignment, name, value)
 
 
-def check_ranking(bench: Bench, sent: Submission) -> None:
+def check_ranking(asked: Asked, sent: Submission) -> None:
     """Refuse a ranking that is not whole, or that speaks of what is not there."""
-    letters = bench.letters
+    letters = asked.letters
     wrong: dict[str, str] = {}
     compared = {letter for answer in sent.compared for letter in (answer.left, answer.right)}
     for letter in sorted({*sent.ranks, *sent.ratings, *compared} - set(letters)):
@@ -93,15 +105,15 @@ def check_ranking(bench: Bench, sent: Submission) -> None:
         if rank > len(letters):
             wrong[f"rank_{letter}"] = f"Ranks go from 1 to {len(letters)}."
     for letter, rating in sent.ratings.items():
-        wrong |= _wrong_keys(bench, letter, rating)
-    if sent.note and "ranking" not in bench.questions.notes:
+        wrong |= _wrong_keys(asked, letter, rating)
+    if sent.note and "ranking" not in asked.questions.notes:
         wrong["note"] = "No note on the whole is asked for here: leave it out."
     if sent.text:
         wrong["text"] = "This item asks for a ranking, not for a text."
     if wrong:
         raise Invalid("Parts of the ranking are not of this item.", mend="Nothing was stored.", fields=wrong)
     if len(letters) == 1:
-        _check_grade(bench, sent)
+        _check_grade(asked, sent)
     missing = [letter for letter in letters if letter not in sent.ranks and len(letters) > 1]
     if missing and not sent.cannot_rank:
         raise Invalid(
@@ -111,24 +123,24 @@ def check_ranking(bench: Bench, sent: Submission) -> None:
         )
 
 
-def _check_grade(bench: Bench, sent: Submission) -> None:
+def _check_grade(asked: Asked, sent: Submission) -> None:
     """A text that stands alone is graded, not ranked."""
-    graded = sent.ratings.get(bench.letters[0], CompletionRating()).likert
-    if missing := {scale.key: "Not given yet." for scale in bench.scales if scale.key not in graded}:
+    graded = sent.ratings.get(asked.letters[0], CompletionRating()).likert
+    if missing := {scale.key: "Not given yet." for scale in asked.scales if scale.key not in graded}:
         raise Invalid("The grade is missing.", mend="Give 1 to 7, or skip the text and say why.", fields=missing)
 
 
-def _wrong_keys(bench: Bench, letter: str, rating: CompletionRating) -> dict[str, str]:
-    scales, flags = {each.key for each in bench.scales}, {each.key for each in bench.flags}
+def _wrong_keys(asked: Asked, letter: str, rating: CompletionRating) -> dict[str, str]:
+    scales, flags = {each.key for each in asked.scales}, {each.key for each in asked.flags}
     wrong = {f"likert_{letter}_{key}": "There is no such scale." for key in rating.likert if key not in scales}
-    if rating.note and "completion" not in bench.questions.notes:
+    if rating.note and "completion" not in asked.questions.notes:
         wrong[f"note_{letter}"] = "No note on a completion is asked for here: leave it out."
-    return wrong | {f"flags_{letter}": _no_such_flag(bench, key) for key in rating.flags if key not in flags}
+    return wrong | {f"flags_{letter}": _no_such_flag(asked, key) for key in rating.flags if key not in flags}
 
 
-def _no_such_flag(bench: Bench, key: str) -> str:
-    if key in bench.questions.unasked:
-        return f"The flag {key!r} is not asked of {bench.prompt.use_case.replace('_', ' ')} prompts: leave it out."
+def _no_such_flag(asked: Asked, key: str) -> str:
+    if key in asked.questions.unasked:
+        return f"The flag {key!r} is not asked of {asked.use_case.replace('_', ' ')} prompts: leave it out."
     return f"There is no flag {key!r}."
 
 
@@ -140,41 +152,41 @@ def check_demonstration(sent: Submission) -> None:
                       fields={"text": "Still empty."})  # fmt: skip
 
 
-def store_ranking(session: Session, bench: Bench, sent: Submission, *, supersedes_id: uuid.UUID | None = None) -> None:
-    assignment, shown = bench.assignment, letters_of(bench.assignment)
-    ranking = Ranking(
-        assignment_id=assignment.id,
-        item_id=assignment.item_id,
-        person_id=assignment.person_id,
-        note=sent.note,
-        cannot_rank=sent.cannot_rank,
-        all_bad=sent.all_bad,
-        order_touched=bool(sent.ranks) if sent.order_touched is None else sent.order_touched,
-        comparisons=len(sent.compared),
-        supersedes_id=supersedes_id,
-    )
-    session.add(ranking)
-    session.flush()
+def store_ranking(session: Session, asked: Asked, sent: Submission, *, supersedes_id: uuid.UUID | None = None) -> None:
+    assignment, shown = asked.assignment, letters_of(asked.assignment)
+    connection, ranking_id = session.connection(), new_id()
+    ranking = {
+        "id": ranking_id,
+        "assignment_id": assignment.id,
+        "item_id": assignment.item_id,
+        "person_id": assignment.person_id,
+        "note": sent.note,
+        "cannot_rank": sent.cannot_rank,
+        "all_bad": sent.all_bad,
+        "order_touched": bool(sent.ranks) if sent.order_touched is None else sent.order_touched,
+        "comparisons": len(sent.compared),
+        "supersedes_id": supersedes_id,
+    }
+    connection.execute(_ADD_RANKING, ranking)
     ranks = {} if sent.cannot_rank else dense(sent.ranks)
     given = {letter: rating for letter, rating in sent.ratings.items() if rating != _NOT_RATED}
-    # As rows, not as objects: a submission has a dozen of them.
     if ranks:
-        places = [{"ranking_id": ranking.id, "completion_id": shown[each], "rank": ranks[each]} for each in ranks]
-        session.connection().execute(_ADD_PLACES, places)
+        places = [{"ranking_id": ranking_id, "completion_id": shown[each], "rank": ranks[each]} for each in ranks]
+        connection.execute(_ADD_PLACES, places)
     if given:
-        ratings = [_rating(ranking, bench, shown[letter], rating) for letter, rating in given.items()]
-        session.connection().execute(_ADD_RATINGS, ratings)
+        ratings = [_rating(ranking_id, asked, shown[letter], rating) for letter, rating in given.items()]
+        connection.execute(_ADD_RATINGS, ratings)
 
 
-_ADD_PLACES, _ADD_RATINGS = insert(RankingPlace), insert(Rating)
+_ADD_RANKING, _ADD_PLACES, _ADD_RATINGS = insert(Ranking), insert(RankingPlace), insert(Rating)
 _NOT_RATED = CompletionRating()
 
 
-def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: CompletionRating) -> dict[str, Any]:
+def _rating(ranking_id: uuid.UUID, asked: Asked, completion_id: uuid.UUID, rating: CompletionRating) -> dict[str, Any]:
     return {
-        "ranking_id": ranking.id,
+        "ranking_id": ranking_id,
         "completion_id": completion_id,
-        "rating_schema_id": bench.batch.rating_schema_id,
+        "rating_schema_id": asked.rating_schema_id,
         "likert": rating.likert,
         "flags": sorted(set(rating.flags)),
         "note": rating.note,
@@ -182,13 +194,13 @@ def _rating(ranking: Ranking, bench: Bench, completion_id: uuid.UUID, rating: Co
 
 
 def store_demonstration(
-    session: Session, bench: Bench, sent: Submission, *, supersedes_id: uuid.UUID | None = None
+    session: Session, asked: Asked, sent: Submission, *, supersedes_id: uuid.UUID | None = None
 ) -> None:
     session.add(
         Demonstration(
-            assignment_id=bench.assignment.id,
-            prompt_id=bench.prompt.id,
-            person_id=bench.assignment.person_id,
+            assignment_id=asked.assignment.id,
+            prompt_id=asked.prompt_id,
+            person_id=asked.assignment.person_id,
             text=sent.text.strip(),
             pasted_characters=sent.pasted_characters,
             supersedes_id=supersedes_id,

@@ -22,14 +22,21 @@ _ACCEPTED_TEXT = (
     .where(Guidelines.text == bindparam("text"))
     .limit(1)
 )
+# Nothing takes an acceptance back, so a process asks once for each: person and guidelines.
+_known_accepted: set[tuple[uuid.UUID, uuid.UUID]] = set()
 
 
 def must_accept(session: Session, person: Person, project: Project, guidelines: Guidelines | None) -> bool:
     """Whether the person has to read this version before they label under it."""
     if guidelines is None or not settings_of(project).must_accept_guidelines:
         return False
+    if (person.id, guidelines.id) in _known_accepted:
+        return False
     asked = {"person_id": person.id, "project_id": project.id, "text": guidelines.text}
-    return session.connection().execute(_ACCEPTED_TEXT, asked).first() is None
+    if session.connection().execute(_ACCEPTED_TEXT, asked).first() is None:
+        return True
+    _known_accepted.add((person.id, guidelines.id))
+    return False
 
 
 def accept(session: Session, person: Person, project: Project, guidelines_id: uuid.UUID) -> Guidelines:

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from app.accounts import service as accounts
 from app.accounts.models import Person
 from app.core.db import writing
-from app.labeling.bench import bench_of, own_assignment, receipt
+from app.labeling.amendments import own_and_amendable
+from app.labeling.bench import bench_of, receipt
 from app.labeling.leases import lease_ahead, lease_next
 from app.labeling.progress import desk_state
 from app.labeling.schemas import Submission
@@ -77,7 +78,8 @@ def work_on_one_item(session: Session, mira: Person, project: Project, token: st
     lease_ahead(session, mira, project)
     ranks = {letter: rank for rank, letter in enumerate(letters, 1)}
     submit(session, mira, assignment.id, Submission(submission_key=str(uuid.uuid4()), ranks=ranks))
-    receipt(session, own_assignment(session, mira, assignment.id))
+    assignment, _ = own_and_amendable(session, mira, assignment.id, project)
+    receipt(session, assignment)
 
 
 def prepare(engine: Engine) -> tuple[Person, Project, str]:

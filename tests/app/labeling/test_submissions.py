@@ -98,7 +98,7 @@ def test_ratings_flags_and_notes_are_stored_under_the_schema_of_the_batch(
     rating = session.scalars(select(Rating)).one()
     assert rating.completion_id == letters_of(ranking)["B"]
     assert (rating.likert, rating.flags, rating.note) == ({"overall": 6}, ["fails_task", "hallucination"], "odd")
-    assert rating.rating_schema_id == open_bench(session, mira, ranking.id).batch.rating_schema_id
+    assert rating.rating_schema_id == open_bench(session, mira, ranking.id).rating_schema_id
 
 
 def test_the_same_submission_again_gives_the_same_receipt_and_no_second_row(
@@ -172,8 +172,8 @@ def test_a_late_submission_uses_a_place_that_is_still_free(session: Session, mir
 def test_what_was_begun_is_accepted_when_the_batch_is_no_longer_open(
     session: Session, project: Project, mira: Person, ranking: Assignment, state: BatchState
 ) -> None:
-    bench = open_bench(session, mira, ranking.id)
-    change_state(session, batch_of(session, project, bench.batch.id), state, by=mira)
+    item = session.get_one(Item, ranking.item_id)
+    change_state(session, batch_of(session, project, item.batch_id), state, by=mira)
     assert submit(session, mira, ranking.id, ranked()).words == "D > A = C > B"
 
 
