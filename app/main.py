@@ -21,8 +21,8 @@ from app.core.pages import render, wants_json
 from app.core.security import Guard
 
 ROUTERS = (
-    "app.labeling.routes",  # first, since an address is looked for in this order and labelers ask most
-    "app.labeling.api",
+    "app.labeling.api",  # first, since an address is looked for in this order and labelers ask most
+    "app.labeling.routes",
     "app.accounts.routes",
     "app.accounts.preference_routes",
     "app.accounts.token_routes",

@@ -84,6 +84,7 @@ def serve(settings: Settings, descriptor: int | None) -> None:
         "app.main:create_app",
         factory=True,
         log_level="warning",
+        access_log=False,  # at this level its lines were written for nobody
         proxy_headers=settings.public_url is not None,
         timeout_graceful_shutdown=5,
     )

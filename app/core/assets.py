@@ -10,14 +10,13 @@ _IMPORT = re.compile(r"^import [^;]*?\"\./([\w.]+)\";", re.MULTILINE)
 
 
 @lru_cache(maxsize=256)
-def _stamp(path: str, modified: int) -> str:
-    return hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:12]
-
-
 def asset(path: str) -> str:
-    """The address of `app/static/<path>`; a missing file keeps a plain address, and `touchstone doctor` tells."""
+    """The address of `app/static/<path>`, read once for each process as templates are; a missing file keeps a plain
+    address, and `touchstone doctor` tells."""
     file = STATIC / path
-    return f"/static/{path}?v={_stamp(path, file.stat().st_mtime_ns)}" if file.is_file() else f"/static/{path}"
+    if not file.is_file():
+        return f"/static/{path}"
+    return f"/static/{path}?v={hashlib.sha256(file.read_bytes()).hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=64)

@@ -2,7 +2,7 @@
 
 import uuid
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.accounts.deps import SignedIn
 from app.core.db import reading, writing
@@ -36,6 +36,15 @@ from app.projects.models import Guidelines
 from app.projects.pauses import pause_of
 
 router = APIRouter(prefix="/api/v1")
+
+
+@router.post("/assignments/{assignment_id}/submit", response_model=ReceiptRead)
+def submit_assignment(person: SignedIn, assignment_id: uuid.UUID, body: Submission) -> Response:
+    with writing() as session:
+        stored = submit(session, person, assignment_id, body)
+    read = ReceiptRead(assignment=stored.assignment_id, ranks=stored.ranks, words=stored.words)
+    # Written here: FastAPI would send what it has checked already to another thread, to be checked again.
+    return Response(read.model_dump_json(), media_type="application/json")
 
 
 @router.get("/projects/{slug}/desk")
@@ -81,13 +90,6 @@ def desk_ahead(session: WriteSession, person: SignedIn, project: CurrentProject)
     """Take the item behind the one at hand, so that its page can be fetched before it is needed."""
     assignment = lease_ahead(session, person, project)
     return AheadRead(page=f"/p/{project.slug}/assignments/{assignment.id}" if assignment else None)
-
-
-@router.post("/assignments/{assignment_id}/submit")
-def submit_assignment(person: SignedIn, assignment_id: uuid.UUID, body: Submission) -> ReceiptRead:
-    with writing() as session:
-        stored = submit(session, person, assignment_id, body)
-    return ReceiptRead(assignment=stored.assignment_id, ranks=stored.ranks, words=stored.words)
 
 
 @router.post("/assignments/{assignment_id}/skip")
