@@ -1,9 +1,10 @@
-"""Who is asking: dependencies that every route states."""
+"""Who is asking: dependencies that every route states, or asks in its first line."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from sqlalchemy.orm import Session
 
 from app.accounts import service, tokens
 from app.accounts.models import Person, Role
@@ -14,13 +15,16 @@ COOKIE = "touchstone_session"
 
 
 def optional_person(request: Request) -> Person | None:
-    """The person whose session cookie this is, if any. Pages find them as `person`."""
-    if secret := _bearer(request):
-        return _person_of_bearer(request, secret)
-    token = request.cookies.get(COOKIE)
-    if not token:
-        return None
+    """The person whose session cookie or API token this is, if any. Pages find them as `person`."""
     with reading() as session:
+        return _person_of(session, request)
+
+
+def _person_of(session: Session, request: Request) -> Person | None:
+    person: Person | None = None
+    if secret := _bearer(request):
+        person = tokens.person_of_secret(session, secret, method=request.method)
+    elif token := request.cookies.get(COOKIE):
         person = service.person_of_token(session, token)
     request.state.person = person
     return person
@@ -32,16 +36,22 @@ def _bearer(request: Request) -> str:
     return secret.strip() if kind.lower() == "bearer" else ""
 
 
-def _person_of_bearer(request: Request, secret: str) -> Person:
-    with reading() as session:
-        person = tokens.person_of_secret(session, secret, method=request.method)
-    request.state.person = person
+async def current_person(person: Annotated[Person | None, Depends(optional_person)]) -> Person:
+    if person is None:
+        raise _sign_in_needed()
     return person
 
 
-async def current_person(person: Annotated[Person | None, Depends(optional_person)]) -> Person:
+def _sign_in_needed() -> SignInNeeded:
+    return SignInNeeded("You are not signed in, or your sign-in has run out.")
+
+
+def person_asking(session: Session, request: Request) -> Person:
+    """Who is signed in, for routes that pages call with every item: they ask in their own thread and session. As a
+    dependency it would take another of each, which costs as much as three statements."""
+    person = _person_of(session, request)
     if person is None:
-        raise SignInNeeded("You are not signed in, or your sign-in has run out.")
+        raise _sign_in_needed()
     return person
 
 

@@ -2,9 +2,9 @@
 
 import uuid
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from app.accounts.deps import SignedIn
+from app.accounts.deps import SignedIn, person_asking
 from app.core.db import reading, writing
 from app.core.deps import WriteSession
 from app.labeling.amendments import amend
@@ -31,7 +31,7 @@ from app.labeling.schemas import (
 )
 from app.labeling.submissions import beat, save_draft, skip, submit
 from app.projects.acceptance import accept, must_accept
-from app.projects.deps import CurrentProject
+from app.projects.deps import CurrentProject, member_asking
 from app.projects.models import Guidelines
 from app.projects.pauses import pause_of
 
@@ -39,7 +39,9 @@ router = APIRouter(prefix="/api/v1")
 
 
 @router.post("/assignments/{assignment_id}/submit", response_model=ReceiptRead)
-def submit_assignment(person: SignedIn, assignment_id: uuid.UUID, body: Submission) -> Response:
+def submit_assignment(request: Request, assignment_id: uuid.UUID, body: Submission) -> Response:
+    with reading() as session:
+        person = person_asking(session, request)
     with writing() as session:
         stored = submit(session, person, assignment_id, body)
     read = ReceiptRead(assignment=stored.assignment_id, ranks=stored.ranks, words=stored.words)
@@ -86,9 +88,11 @@ def report_assignment(session: WriteSession, person: SignedIn, assignment_id: uu
 
 
 @router.post("/projects/{slug}/desk/ahead")
-def desk_ahead(session: WriteSession, person: SignedIn, project: CurrentProject) -> AheadRead:
+def desk_ahead(request: Request, slug: str) -> AheadRead:
     """Take the item behind the one at hand, so that its page can be fetched before it is needed."""
-    assignment = lease_ahead(session, person, project)
+    person, project = member_asking(request, slug)
+    with writing() as session:
+        assignment = lease_ahead(session, person, project)
     return AheadRead(page=f"/p/{project.slug}/assignments/{assignment.id}" if assignment else None)
 
 

@@ -20,7 +20,7 @@ from app.labeling.models import AssignmentState
 from app.labeling.progress import desk_state, why_empty
 from app.labeling.schemas import Skip, Submission
 from app.labeling.submissions import skip, submit
-from app.projects.deps import CurrentProject
+from app.projects.deps import CurrentProject, member_asking
 
 router = APIRouter()
 
@@ -28,14 +28,14 @@ router = APIRouter()
 @router.get("/p/{slug}/desk")
 def desk(
     request: Request,
-    person: SignedIn,
-    project: CurrentProject,
+    slug: str,
     after: uuid.UUID | None = None,
     told: bool = False,
     stopped: bool = False,
 ) -> Response:
     """The next item, or why there is none. `after` names the submission whose receipt is shown on top; `told` and
     `stopped` thank for a report."""
+    person, project = member_asking(request, slug)
     with writing() as session:  # not while the page is read and rendered: others wait for their turn to write
         assignment = lease_next(session, person, project)
     with reading() as session:
@@ -55,7 +55,8 @@ def desk(
 
 
 @router.get("/p/{slug}/assignments/{assignment_id}")
-def assignment_page(request: Request, person: SignedIn, project: CurrentProject, assignment_id: uuid.UUID) -> Response:
+def assignment_page(request: Request, slug: str, assignment_id: uuid.UUID) -> Response:
+    person, project = member_asking(request, slug)
     with reading() as session:
         bench = own_routes.bench_in_project(session, person, project, assignment_id)
         state, stored = (

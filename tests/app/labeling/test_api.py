@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.accounts.models import Person
+from app.accounts.tokens import Scope, create_token
 from app.core.clock import now
 from app.core.db import reading, writing
 from app.labeling.models import Assignment, Ranking, RankingPlace
@@ -54,6 +55,24 @@ def test_the_desk_gives_all_that_is_needed_to_rank(desk: Desk, project: Project)
     assert [flag["key"] for flag in assignment["schema"]["flags"]] == ["fails_task", "hallucination"]
     assert assignment["guidelines_version"] == 1
     assert desk()["assignment"]["id"] == assignment["id"]
+
+
+@pytest.mark.parametrize(("scope", "status"), [(Scope.read, 403), (Scope.write, 200)])
+def test_the_desk_takes_api_tokens_as_far_as_they_go(
+    client: TestClient, labeler: Person, project: Project, scope: Scope, status: int
+) -> None:
+    ranking_ready(project)
+    with writing() as session:
+        secret = create_token(session, labeler, name="script", scope=scope, days=1)
+    shown = {"Authorization": f"Bearer {secret}"}
+    assert client.get(f"/p/{project.slug}/desk", headers=shown).status_code == 200
+    assignment = client.get(f"/api/v1/projects/{project.slug}/desk", headers=shown).json()["assignment"]
+    sent = {"submission_key": assignment["submission_key"], "ranks": RANKS}
+    address = f"/api/v1/assignments/{assignment['id']}/submit"
+    assert client.post(address, json=sent).status_code == 401
+    assert client.post(address, json=sent, headers=shown).status_code == status
+    with reading() as session:
+        assert len(session.scalars(select(Ranking)).all()) == (status == 200)
 
 
 def test_an_empty_desk_has_no_assignment(desk: Desk) -> None:
