@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.errors import Invalid
-from app.datasets.conditions import of_batches, of_decisions, of_labels, of_prompts
+from app.datasets.conditions import of_batches, of_decisions, of_labels, of_prompts, of_rankings
 from app.datasets.models import SnapshotKind
 from app.datasets.rows import ROWS_AT_ONCE, Row
 from app.datasets.schemas import SnapshotFilter
@@ -68,6 +68,7 @@ def _columns_of(label: type[Demonstration] | type[Ranking]) -> list[Any]:
 
 
 def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[*tuple[Any, ...]]:
+    _refuse(wanted, "Demonstrations", _OF_RANKINGS)
     return (
         select(*_columns_of(Demonstration), Demonstration.text, Demonstration.source)
         .join(Prompt, Prompt.id == Demonstration.prompt_id)
@@ -77,7 +78,7 @@ def _demonstrations(project: Project, wanted: SnapshotFilter) -> Select[*tuple[A
         .outerjoin(Batch, Batch.id == Item.batch_id)
         .outerjoin(Round, Round.id == Batch.round_id)
         .where(is_current(Demonstration))
-        .where(*of_prompts(project, wanted), *of_batches(wanted, BatchKind.demonstration))
+        .where(*of_prompts(project, wanted), *of_batches(project, wanted, BatchKind.demonstration))
         .where(*of_labels(project, wanted, Demonstration, Person, Assignment))
         .order_by(Demonstration.id)
     )
@@ -99,8 +100,8 @@ def _rankings(project: Project, wanted: SnapshotFilter) -> Select[*tuple[Any, ..
         .join(Prompt, Prompt.id == Item.prompt_id)
         .join(Person, Person.id == Ranking.person_id)
         .where(Ranking.cannot_rank.is_(False), is_current(Ranking), of_decisions(project, wanted))
-        .where(*of_prompts(project, wanted), *of_batches(wanted, BatchKind.ranking))
-        .where(*of_labels(project, wanted, Ranking, Person, Assignment))
+        .where(*of_prompts(project, wanted), *of_batches(project, wanted, BatchKind.ranking))
+        .where(*of_labels(project, wanted, Ranking, Person, Assignment), *of_rankings(project, wanted))
         .order_by(Ranking.id)
     )
 
@@ -165,7 +166,7 @@ def _places(session: Session, rankings: Sequence[uuid.UUID]) -> dict[uuid.UUID, 
 
 
 def _prompts(project: Project, wanted: SnapshotFilter) -> Select[Prompt]:
-    _refuse_rounds(wanted, "Prompts")
+    _refuse(wanted, "Prompts", _OF_LABELS)
     query: Select[Prompt] = select(Prompt).where(*of_prompts(project, wanted)).order_by(Prompt.id)
     return query.where(Prompt.created_at < wanted.until) if wanted.until else query
 
@@ -186,7 +187,7 @@ def _gather_prompts(session: Session, project: Project, wanted: SnapshotFilter) 
 
 
 def _texts(project: Project, wanted: SnapshotFilter) -> Select[PlainText]:
-    _refuse_rounds(wanted, "Plain texts")
+    _refuse(wanted, "Plain texts", _OF_LABELS)
     query: Select[PlainText] = select(PlainText).where(PlainText.project_id == project.id)
     if wanted.splits:
         query = query.where(PlainText.split.in_(wanted.splits))
@@ -201,9 +202,18 @@ def _gather_texts(session: Session, project: Project, wanted: SnapshotFilter) ->
         yield {"id": str(text.id), "text": text.text, "source": text.source, "split": text.split.value}
 
 
-def _refuse_rounds(wanted: SnapshotFilter, what: str) -> None:
-    if wanted.rounds:
-        raise Invalid(f"{what} belong to no round.", mend="Leave the rounds out.", fields={"rounds": "Leave it empty."})
+_OF_RANKINGS = {"rating_schemas": "rating schema", "models": "model that is ranked", "min_agreement": "agreement"}
+_OF_LABELS = {
+    "rounds": "round", "batches": "batch", "groups": "labeler", "guidelines": "version of the guidelines",
+    "since": "day on which they were labeled", **_OF_RANKINGS,
+}  # fmt: skip
+
+
+def _refuse(wanted: SnapshotFilter, what: str, names: Mapping[str, str]) -> None:
+    """A part of the filter that these rows can't have would be passed over in silence."""
+    for name, words in names.items():
+        if getattr(wanted, name) not in ([], None):
+            raise Invalid(f"{what} belong to no {words}.", mend="Leave it out.", fields={name: "Leave it empty."})
 
 
 def _label_columns(project: Project, label: Any) -> Row:

@@ -2,12 +2,13 @@
 
 import uuid
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.deps import Researcher
+from app.accounts.models import Group
 from app.core.db import reading, reading_one_state, writing
 from app.core.deps import ReadSession
 from app.core.errors import DomainError, Invalid
@@ -17,11 +18,14 @@ from app.datasets import service
 from app.datasets.comparing import compare, others_of
 from app.datasets.datasheet_text import as_markdown
 from app.datasets.exports import FORMS, FileType
+from app.datasets.freeze_form import FreezeForm
 from app.datasets.models import SnapshotKind
 from app.datasets.schemas import in_words, read_filter
+from app.labeling.progress import batches_of
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.prompts.models import Split, UseCase
+from app.registry.service import models_of
 
 router = APIRouter(prefix="/p/{slug}/datasets")
 PREVIEWED = 5
@@ -46,7 +50,7 @@ def _list_page(
     project: Project,
     *,
     error: DomainError | None = None,
-    typed: dict[str, Any] | None = None,
+    typed: FreezeForm | None = None,
     imported: dict[str, int] | None = None,
 ) -> Response:
     snapshots = service.snapshots_of(session, project)
@@ -62,38 +66,23 @@ def _list_page(
         use_cases=list(UseCase),
         error=error,
         imported=imported,
-        typed=typed or {"kind": "comparisons", "purpose": "training", "include_simulated": True},
+        typed=typed or FreezeForm(include_simulated=True),
+        groups=list(Group),
+        batches=batches_of(session, project),
+        models=models_of(session, project),
     )
 
 
 @router.post("")
 def freeze(
-    request: Request,
-    person: Researcher,
-    project: CurrentProject,
-    kind: Annotated[SnapshotKind, Form()],
-    purpose: Annotated[str, Form()] = "training",
-    splits: Annotated[list[str], Form()] = [],  # noqa: B006  FastAPI copies it
-    use_cases: Annotated[list[str], Form()] = [],  # noqa: B006
-    rounds: Annotated[str, Form()] = "",
-    include_simulated: Annotated[bool, Form()] = False,
-    without_adjudications: Annotated[bool, Form()] = False,
+    request: Request, person: Researcher, project: CurrentProject, form: Annotated[FreezeForm, Form()]
 ) -> Response:
-    wanted = {
-        "purpose": purpose,
-        "splits": splits,
-        "use_cases": use_cases,
-        "rounds": rounds.replace(",", " ").split(),
-        "include_simulated": include_simulated,
-        "use_adjudications": not without_adjudications,
-    }
     try:
         with reading_one_state() as session:
-            frozen = service.freeze(session, project, kind, wanted, refuse_empty=True)
+            frozen = service.freeze(session, project, form.kind, form.wanted(), refuse_empty=True)
     except Invalid as error:
-        typed = {**wanted, "kind": kind.value, "rounds": rounds}
         with reading() as session:
-            return _list_page(request, session, project, error=error, typed=typed)
+            return _list_page(request, session, project, error=error, typed=form)
     with writing() as session:
         snapshot = service.keep(session, frozen, person)
     return RedirectResponse(f"/p/{project.slug}/datasets/{snapshot.id}", 303)

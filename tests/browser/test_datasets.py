@@ -31,6 +31,8 @@ def test_a_dataset_is_frozen_and_read(
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(f"/p/{project.slug}/datasets")
+    page.get_by_text("Only some of the labels").press("Enter")
+    page.get_by_label("Guidelines, versions").fill("1")
     assert serious_faults(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("button", name="Freeze").press("Enter")
