@@ -17,7 +17,7 @@ from app.datasets.datasheet import manifest
 from app.datasets.datasheet_text import as_markdown
 from app.datasets.downloads import Download, answer, skipped_to
 from app.datasets.export_files import BLOCK, etag_of, export, file_name
-from app.datasets.exports import ExportForm, FileType, check_form
+from app.datasets.exports import ExportForm, FileType, check_form, needed
 from app.datasets.models import Snapshot
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
@@ -46,7 +46,7 @@ def download(
     check_form(snapshot.kind, form)
 
     def blocks(start: int) -> Iterator[bytes]:
-        rows = service.snapshot_rows(snapshot)
+        rows = service.snapshot_rows(snapshot, columns=needed(form))
         return skipped_to(start, export(snapshot.kind, rows, form=form, file_type=file_type, split=of_split))
 
     name = file_name(project.slug, snapshot.kind, snapshot.sha256, form, file_type, of_split)

@@ -5,7 +5,7 @@ from pathlib import Path
 from app.core.errors import Conflict, Invalid
 from app.datasets import service
 from app.datasets.export_files import export
-from app.datasets.exports import FORMS, ExportForm, FileType, check_form
+from app.datasets.exports import FORMS, ExportForm, FileType, check_form, needed
 from app.datasets.models import Snapshot, SnapshotKind
 
 
@@ -26,7 +26,7 @@ def check_target(out: Path, kind: SnapshotKind, form: ExportForm | None) -> tupl
 
 def save_export(snapshot: Snapshot, out: Path, *, form: ExportForm, file_type: FileType, split: str = "") -> int:
     """Write the export beside and rename it, so that it is there whole or not at all. Returns its size in bytes."""
-    rows = service.snapshot_rows(snapshot)
+    rows = service.snapshot_rows(snapshot, columns=needed(form))
     beside = out.with_name(f"{out.name}.part")
     try:
         with beside.open("wb") as file:

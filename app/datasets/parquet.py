@@ -84,6 +84,8 @@ def write_rows(
 
 
 def read_rows(file: BinaryIO, columns: Sequence[str] | None = None) -> Iterator[Row]:
-    """With these columns, or all."""
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
-        yield from batch.to_pylist()
+    """With these columns, or all. Row group by row group: read in one go, a million rows held 500 MiB."""
+    opened = pq.ParquetFile(file)
+    for number in range(opened.num_row_groups):
+        for batch in opened.iter_batches(ROWS_AT_ONCE, row_groups=[number], columns=columns, use_threads=False):
+            yield from batch.to_pylist()
