@@ -24,7 +24,6 @@ from app.projects.models import Project
 from app.prompts.models import Split
 
 router = APIRouter(prefix="/p/{slug}/datasets")
-READ = ["GET", "HEAD"]
 _MEDIA = {
     FileType.jsonl: "application/x-ndjson",
     FileType.csv: "text/csv; charset=utf-8",
@@ -32,7 +31,8 @@ _MEDIA = {
 }
 
 
-@router.api_route("/{snapshot_id}/download", methods=READ)
+@router.get("/{snapshot_id}/download")
+@router.head("/{snapshot_id}/download", include_in_schema=False)
 def download(
     request: Request,
     _: Researcher,
@@ -54,7 +54,8 @@ def download(
     return answer(request, Download(name, _MEDIA[file_type], etag, blocks))
 
 
-@router.api_route("/{snapshot_id}/snapshot.parquet", methods=READ)
+@router.get("/{snapshot_id}/snapshot.parquet")
+@router.head("/{snapshot_id}/snapshot.parquet", include_in_schema=False)
 def download_whole(request: Request, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID) -> Response:
     """The very file that runs read, byte for byte."""
     snapshot = _snapshot(project, snapshot_id)
