@@ -113,7 +113,9 @@ def test_a_server_that_is_away_is_waited_for_and_then_named(monkeypatch: pytest.
 
 def test_a_refusal_is_said_in_words(server: str, project: Project) -> None:
     with httpx.Client(base_url=server) as client, pytest.raises(DomainError, match="not signed in"):
-        labelers._send(client, "POST", f"/api/v1/assignments/{uuid.uuid4()}/submit", json={})
+        labelers._send(
+            client, "POST", f"/api/v1/assignments/{uuid.uuid4()}/submit", json={"submission_key": str(uuid.uuid4())}
+        )
 
 
 def test_which_project_is_meant(installation: Settings, project: Project) -> None:
