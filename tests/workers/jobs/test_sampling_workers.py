@@ -285,6 +285,7 @@ def _is_taken() -> bool:
 
 
 @pytest.mark.usefixtures("_impatient", "_redis")
+@pytest.mark.prove
 def test_a_sampling_worker_that_is_killed_changes_nothing(judged: World, installation: Settings) -> None:
     alone, run_id = ask_for(judged), ask_for(judged, sampling_workers=1)
     work_on(alone, Pulse())

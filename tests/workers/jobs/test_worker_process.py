@@ -54,6 +54,7 @@ def _never_killed(world: World, **changes: object) -> bytes:
     return _weights(run.id)
 
 
+@pytest.mark.prove  # tests/system kills whole installations
 def test_a_worker_killed_in_a_run_changes_nothing_of_its_result(world: World, installation: Settings) -> None:
     expected = _never_killed(world, **LONG)
     with running_redis(installation):

@@ -27,7 +27,8 @@ def test_30_every_kind_of_run_is_killed_here() -> None:
 
 
 # Each of the runs at each of its steps, by SIGKILL: `make prove`.
-@pytest.mark.parametrize("name", ["ppo"])
+@pytest.mark.prove
+@pytest.mark.parametrize("name", ["sft", "reward-model", "ppo", "dpo"])
 def test_30_killed_at_any_moment_equals_never_killed(models: Path, name: str) -> None:
     RUNS[name](models, models.parent / f"{name}-whole", lambda step: Signal.CONTINUE)
     command = [sys.executable, "-m", "tests.workers.training.killed", name, models.parent / f"{name}-killed"]

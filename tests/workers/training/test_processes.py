@@ -89,6 +89,7 @@ def by_turns(models: Path) -> Path:
     return folder
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_run_goes_on_in_another_number_of_processes(alone: Path, by_turns: Path, name: str) -> None:
     assert [step["step"] for step in steps(by_turns, name)] == [step["step"] for step in steps(alone, name)][2:]
