@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.ppo_ours import settings
 from benchmarks.ppo_world import COMPLETION, EOS, EPISODES, token_prompts, write_models
-from workers.training.ppo_experience import collect
+from workers.training.ppo_experience import as_experience, draw_by_all
 from workers.training.ppo_networks import load_networks
 from workers.training.ppo_update import new_trainee, update
 from workers.training.rollout import Decoding, uniform_numbers
@@ -66,7 +66,8 @@ def main() -> None:
     uniforms = uniform_numbers(1, "benchmark", shape=(EPISODES, 1, COMPLETION))
     decoding = Decoding(max_new_tokens=COMPLETION, eos_ids=frozenset([EOS]), rows=EPISODES)
     prompts = token_prompts(EPISODES, ragged=False)
-    experience = collect(networks, prompts, uniforms, config=config, decoding=decoding, kl_coefficient=0.05, eos_id=EOS)
+    drawn = draw_by_all(networks.policy, prompts, uniforms, config=config, decoding=decoding)
+    experience = as_experience(networks, prompts, drawn, [0] * EPISODES, config=config, kl_coefficient=0.05, eos_id=EOS)
     trainee, minibatches = new_trainee(networks, config=config), EPISODES // config.minibatch_size
 
     def step() -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from app.core.errors import Invalid
@@ -84,4 +83,4 @@ def _side_by_side(before: Iterator[Row], after: Iterator[Row]) -> Iterator[tuple
 
 def others_of(snapshot: Snapshot, all_of_project: list[Snapshot]) -> list[Snapshot]:
     """The newest snapshots that this one can be compared with."""
-    return list(islice((each for each in all_of_project if each.id != snapshot.id), 100))
+    return [each for each in all_of_project if each.id != snapshot.id][:100]

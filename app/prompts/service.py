@@ -53,8 +53,21 @@ def import_prompts(
     session: Session, project: Project, rows: Iterable[RawRow], *, person: Person | None, source: str
 ) -> ImportReport:
     """Take every good row once; the report tells about the others."""
-    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())  # imports take turns
+    take_turns(session, project)
     report = check_import(session, project, rows)
+    take_checked(session, project, report, person=person, source=source)
+    return report
+
+
+def take_turns(session: Session, project: Project) -> None:
+    """From here to the transaction's end no other import into the project is at work."""
+    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
+
+
+def take_checked(
+    session: Session, project: Project, report: ImportReport, *, person: Person | None, source: str
+) -> None:
+    """Take what a report of this transaction says is to be taken."""
     values = [_columns(project, judged, person, source) for judged in report.taken]
     if values:
         session.execute(insert(Prompt), values)
@@ -68,7 +81,6 @@ def import_prompts(
             duplicates=len(report.duplicates),
             refused=len(report.refused),
         )
-    return report
 
 
 def _split_book(session: Session, project: Project) -> SplitBook:

@@ -16,6 +16,16 @@ class RunKind(StrEnum):
     sampling = "sampling"
 
 
+def refuse_uneven(episodes: int, batch_size: int, minibatch_size: int, micro_batch_size: int) -> None:
+    """An iteration is whole minibatches, a minibatch is no smaller than what passes at once."""
+    if batch_size % minibatch_size:
+        raise ValueError(f"batch_size {batch_size} is not a multiple of minibatch_size {minibatch_size}")
+    if micro_batch_size > minibatch_size:
+        raise ValueError(f"micro_batch_size {micro_batch_size} is larger than minibatch_size {minibatch_size}")
+    if episodes < batch_size:
+        raise ValueError(f"episodes {episodes} are fewer than one batch_size {batch_size}")
+
+
 def setting(default: Any, description: str, *, paper: str, rec: bool = False, **bounds: Any) -> Any:
     """A field of a config: its default, its line of help, and what the paper says, with the section in parentheses.
 

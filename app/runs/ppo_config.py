@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from app.runs.configs import TrainingConfig, setting
+from app.runs.configs import TrainingConfig, refuse_uneven, setting
 
 
 class PpoConfig(TrainingConfig):
@@ -116,14 +116,7 @@ class PpoConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:
-        if self.batch_size % self.minibatch_size:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of minibatch_size {self.minibatch_size}")
-        if self.micro_batch_size > self.minibatch_size:
-            raise ValueError(
-                f"micro_batch_size {self.micro_batch_size} is larger than minibatch_size {self.minibatch_size}"
-            )
-        if self.episodes < self.batch_size:
-            raise ValueError(f"episodes {self.episodes} are fewer than one batch_size {self.batch_size}")
+        refuse_uneven(self.episodes, self.batch_size, self.minibatch_size, self.micro_batch_size)
         return self
 
     @model_validator(mode="after")

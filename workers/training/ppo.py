@@ -32,7 +32,7 @@ from workers.training.ppo_data import Data, prepare, refuse_other_tokenizer
 from workers.training.ppo_experience import as_experience, draw_by_all, experience_metrics, staleness
 from workers.training.ppo_look import Look, look
 from workers.training.ppo_networks import load_networks, other_weights
-from workers.training.ppo_shares import decoding_of, played
+from workers.training.ppo_shares import chances, decoding_of, visited
 from workers.training.ppo_update import Trainee, new_trainee, update, warmup
 from workers.training.rollout import Decoding
 from workers.training.sampling_workers import Desk, Episodes, SamplingWorkers
@@ -163,9 +163,9 @@ def meet_workers(setup: Setup, run: Run, desk: Desk | None, folder: Path | None)
 
 def draw_here(setup: Setup, run: Run) -> Episodes:
     """This iteration's episodes, drawn from the policy as it is."""
-    prompts, uniforms = played(setup.config, setup.data.prompts, run.iteration)
-    policy = setup.trainee.networks.policy
-    drawn = draw_by_all(policy, prompts, uniforms, config=setup.config, decoding=setup.decoding)
+    config, policy = setup.config, setup.trainee.networks.policy
+    prompts, uniforms = visited(config, setup.data.prompts, run.iteration), chances(config, run.iteration)
+    drawn = draw_by_all(policy, prompts, uniforms, config=config, decoding=setup.decoding)
     return drawn, [run.iteration] * len(drawn)
 
 
@@ -175,7 +175,7 @@ def learn(setup: Setup, run: Run, episodes: Episodes, *, began: float) -> tuple[
     drawn, versions = episodes
     experience = as_experience(
         setup.trainee.networks,
-        played(config, data.prompts, iteration)[0],
+        visited(config, data.prompts, iteration),
         drawn,
         versions,
         config=config,
@@ -191,8 +191,8 @@ def learn(setup: Setup, run: Run, episodes: Episodes, *, began: float) -> tuple[
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + iteration)
     orders = [torch.randperm(config.batch_size, generator=generator).tolist() for _ in range(config.inner_epochs)]
     factor = warmup(iteration, over=config.warmup_iterations, start=config.warmup_start)
-    drawn = draw_texts(config, data, iteration=iteration)
-    metrics |= update(setup.trainee, experience, orders, drawn, config=config, lr_factor=factor)
+    texts = draw_texts(config, data, iteration=iteration)
+    metrics |= update(setup.trainee, experience, orders, texts, config=config, lr_factor=factor)
     run.kl.update(metrics["kl"], episodes=config.batch_size)
     metrics["learning_rate"] = config.learning_rate * factor
     metrics["episodes_per_second"] = config.batch_size / (time.perf_counter() - began)

@@ -42,31 +42,13 @@ class Experience:
         return stack_rows(prompts, completions, device=self.mask.device)
 
 
-def collect(
-    networks: Networks,
-    prompts: list[list[int]],
-    uniforms: Tensor,
-    *,
-    config: PpoConfig,
-    decoding: Decoding,
-    kl_coefficient: float,
-    eos_id: int,
-) -> Experience:
-    """Play one episode for each prompt; `uniforms` (N, 1, max_new_tokens) decide what is drawn.
-
-    Several processes share the drawing and the measuring; each then holds all episodes, so that what is taken over
-    the batch (whitening, means, KL) is taken over the whole of it.
-    """
-    drawn = draw_by_all(networks.policy, prompts, uniforms, config=config, decoding=decoding)
-    return as_experience(
-        networks, prompts, drawn, [0] * len(drawn), config=config, kl_coefficient=kl_coefficient, eos_id=eos_id
-    )
-
-
 def draw_by_all(
     policy: PreTrainedModel, prompts: list[list[int]], uniforms: Tensor, *, config: PpoConfig, decoding: Decoding
 ) -> list[Drawn]:
-    """`draw_episodes` with the prompts shared among the processes; each then holds all episodes."""
+    """`draw_episodes` with the prompts shared among the processes; each then holds all episodes.
+
+    So what is taken over the batch (whitening, means, KL) is taken over the whole of it.
+    """
     own = share(range(len(prompts)))
     few = [prompts[i] for i in own]
     return gathered(draw_episodes(policy, few, uniforms[own], config=config, decoding=decoding) if few else [])

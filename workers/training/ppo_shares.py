@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from app.runs.newer_configs import RlooConfig
 from app.runs.ppo_config import PpoConfig
 from workers.training.adapters import add_lora
 from workers.training.checkpoints import restore_module
@@ -57,29 +58,37 @@ def weights_of(version: str) -> str:
     return f"policy-{version}.safetensors"
 
 
-def decoding_of(config: PpoConfig, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Decoding:
+def decoding_of(
+    config: PpoConfig | RlooConfig, policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, copies: int = 1
+) -> Decoding:
+    """How episodes are drawn, `copies` of them for a prompt."""
     return Decoding(
         max_new_tokens=config.max_completion_tokens,
         eos_ids=stop_ids(policy, tokenizer),
         temperature=config.temperature,
-        rows=max(config.micro_batch_size, ROWS_IN_FLIGHT),
+        rows=max(config.micro_batch_size, copies, ROWS_IN_FLIGHT),
     )
 
 
-def played(config: PpoConfig, prompts: Sequence[list[int]], iteration: int) -> tuple[list[list[int]], Tensor]:
-    """The prompts of an iteration's episodes, and the numbers (N, 1, T) that decide what is drawn for them."""
+def visited(config: PpoConfig, prompts: Sequence[list[int]], iteration: int) -> list[list[int]]:
+    """The prompts of an iteration's episodes."""
     chosen = visits(len(prompts), iteration * config.batch_size, config.batch_size, seed=config.seed)
+    return [prompts[i] for i in chosen]
+
+
+def chances(config: PpoConfig, iteration: int) -> Tensor:
+    """The numbers (N, 1, T) that decide what is drawn in an iteration."""
     shape = (config.batch_size, 1, config.max_completion_tokens)
-    return [prompts[i] for i in chosen], uniform_numbers(config.seed, "episodes", iteration, shape=shape)
+    return uniform_numbers(config.seed, "episodes", iteration, shape=shape)
 
 
 def draw_share(
     policy: PreTrainedModel, prompts: Sequence[list[int]], share: Share, *, config: PpoConfig, decoding: Decoding
 ) -> list[Drawn]:
     """The share's episodes, with the weights that `policy` has now."""
-    batch, uniforms = played(config, prompts, share.iteration)
     own = slice(share.number, None, config.sampling_workers)
-    return draw_episodes(policy, batch[own], uniforms[own], config=config, decoding=decoding)
+    batch, uniforms = visited(config, prompts, share.iteration)[own], chances(config, share.iteration)[own]
+    return draw_episodes(policy, batch, uniforms, config=config, decoding=decoding)
 
 
 class Sampler:

@@ -26,12 +26,12 @@ from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, 
 from workers.training.models import autocast, load_tokenizer, save_policy
 from workers.training.ppo import SHOWN_SAMPLES
 from workers.training.ppo_data import refuse_other_tokenizer, visits
-from workers.training.ppo_shares import ROWS_IN_FLIGHT
+from workers.training.ppo_shares import decoding_of
 from workers.training.ppo_update import Sums, warmup
 from workers.training.processes import share, summed
 from workers.training.recomputing import recomputing
 from workers.training.rloo_episodes import Data, Episodes, Networks, load_networks, look, play, prepare, prompts_at_once
-from workers.training.rollout import Decoding, stop_ids, uniform_numbers
+from workers.training.rollout import Decoding, uniform_numbers
 
 Metrics = dict[str, float]
 
@@ -61,11 +61,7 @@ def train(
 
     # 2. What trains, and where the run was if it was on its way before.
     optimizer = adamw(networks.policy.parameters(), config, learning_rate=config.learning_rate)
-    rows = max(config.micro_batch_size, config.completions_per_prompt, ROWS_IN_FLIGHT)
-    decoding = Decoding(
-        max_new_tokens=config.max_completion_tokens, eos_ids=stop_ids(networks.policy, tokenizer),
-        temperature=config.temperature, rows=rows,
-    )  # fmt: skip
+    decoding = decoding_of(config, networks.policy, tokenizer, copies=config.completions_per_prompt)
     belongs_to = fingerprint(config, prompts)
     checkpoint = load_newest(checkpoints, modules={"policy": networks.policy}, optimizers={"adamw": optimizer})
     if checkpoint:

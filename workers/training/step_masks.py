@@ -25,7 +25,8 @@ def step_masks(config: PreTrainedConfig, positions: Tensor, width: int) -> Tenso
     """
     ahead = torch.arange(width, device=positions.device) - positions[:, None]  # (R, width)
     window = getattr(config, "sliding_window", None)
-    full, sliding = ahead > 0, (ahead > 0) | (ahead <= -window) if window else ahead > 0
+    full = ahead > 0
+    sliding = full | (ahead <= -window) if window else full
     if "sliding_attention" in _layer_types(config):
         return {"full_attention": _added(full), "sliding_attention": _added(sliding)}
     return _added(full if _layer_types(config) else sliding)

@@ -15,7 +15,7 @@ from app.projects.models import Project
 from app.prompts import service as prompts
 from app.prompts.models import Prompt
 from app.prompts.readers import RawRow
-from app.prompts.schemas import Verdict, keepable
+from app.prompts.schemas import ImportReport, Verdict, keepable
 from app.prompts.splits import content_hash
 
 ROWS_AT_ONCE = 1000
@@ -54,16 +54,17 @@ class Plan:
         self._known = 0
         each = [part for row in rows for part in _parts(row)]
         verdicts = prompts.check_import(
-            session, project, [as_prompt(n, part.labeled) for n, part in enumerate(each) if part.labeled]
+            session, project, [_as_prompt(n, part.labeled) for n, part in enumerate(each) if part.labeled]
         ).rows
+        self.prompts = ImportReport([judged for judged in verdicts if judged.verdict is not Verdict.refused])
         refused = {judged.number: judged.reason for judged in verdicts if judged.verdict is Verdict.refused}
-        new = sum(judged.verdict is Verdict.taken for judged in verdicts)
         judged_parts = [replace(part, labeled=None, problem=refused[n]) if n in refused else part
                         for n, part in enumerate(each)]  # fmt: skip
         taken = [part for part in judged_parts if part.labeled]
         for part in taken:
             self._sort(part.labeled, project, file)
-        counts = {"new_prompts": new, "demonstrations": len(self.demonstrations), "rankings": self._orders(),
+        counts = {"new_prompts": len(self.prompts.taken), "demonstrations": len(self.demonstrations),
+                  "rankings": self._orders(),
                   "completions": sum(len(labeled.candidates) for _, labeled in self.rankings),
                   "known": self._known}  # fmt: skip
         self.report = Report(taken, [part for part in judged_parts if part.problem], counts)
@@ -118,7 +119,7 @@ def _problem(labeled: Labeled) -> str:
     return ""
 
 
-def as_prompt(number: int, labeled: Labeled) -> RawRow:
+def _as_prompt(number: int, labeled: Labeled) -> RawRow:
     return RawRow(number, {**labeled.about, "messages": labeled.messages})
 
 

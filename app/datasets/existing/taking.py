@@ -15,7 +15,7 @@ from app.accounts.models import Group, Person, PersonState, Role
 from app.core.clock import now
 from app.core.db import Base, new_id
 from app.datasets.existing.plain import Labeled, Order
-from app.datasets.existing.planning import ROWS_AT_ONCE, Plan, Report, as_prompt, key_of
+from app.datasets.existing.planning import ROWS_AT_ONCE, Plan, Report, key_of
 from app.datasets.existing.shapes import ReadRow
 from app.labeling.models import (
     Assignment,
@@ -48,10 +48,9 @@ def take_labels(
     session: Session, project: Project, rows: Iterable[ReadRow], *, file: str, by: Person, simulated: bool = False
 ) -> Report:
     """Takes what is new, each labeler of the file under a name of their own. `simulated`: no person judged."""
-    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())  # imports take turns
+    prompts.take_turns(session, project)
     plan = Plan(session, project, rows, file)
-    raws = [as_prompt(number, each.labeled) for number, each in enumerate(plan.report.taken) if each.labeled]
-    prompts.import_prompts(session, project, raws, person=by, source=file)
+    prompts.take_checked(session, project, plan.prompts, person=by, source=file)
     writer = _Writer(session, project, file, by, simulated)
     writer.demonstrations(plan.demonstrations)
     writer.rankings(plan.rankings)

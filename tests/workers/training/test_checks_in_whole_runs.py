@@ -11,7 +11,7 @@ from app.runs.configs import SftConfig
 from app.runs.ppo_config import PpoConfig
 from tests.workers.tiny import demonstrations, save_base, tiny_config
 from tests.workers.training.killed import places, train_ppo, write_models
-from tests.workers.training.tiny_ppo import Steps, ppo_config, token_prompts
+from tests.workers.training.tiny_ppo import Steps, collect, ppo_config, token_prompts
 from workers.rlhf.gae import whiten
 from workers.rlhf.kl import KL_ESTIMATORS
 from workers.rlhf.ppo_losses import per_token_rewards
@@ -19,7 +19,7 @@ from workers.training import sft
 from workers.training.batching import encode_completion, encode_prompt
 from workers.training.checkpoints import complete_checkpoints
 from workers.training.models import load_reward_model, load_tokenizer
-from workers.training.ppo_experience import Experience, collect
+from workers.training.ppo_experience import Experience
 from workers.training.ppo_networks import Networks, load_networks, stack_rows
 from workers.training.rollout import Decoding, uniform_numbers
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from app.runs.ppo_config import PpoConfig
-from tests.workers.training.tiny_ppo import ppo_config, token_prompts, write_policy, write_reward_model
+from tests.workers.training.tiny_ppo import collect, ppo_config, token_prompts, write_policy, write_reward_model
 from workers.training import ppo_experience, ppo_update
 from workers.training.adapters import lora_off
 from workers.training.checkpoints import trainable
 from workers.training.loop import TrainingFailed
 from workers.training.models import load_policy, load_reward_model
-from workers.training.ppo_experience import Experience, collect, experience_metrics, repeated_share
+from workers.training.ppo_experience import Experience, experience_metrics, repeated_share
 from workers.training.ppo_networks import Networks, load_networks, other_weights, stack_rows
 from workers.training.ppo_update import Sums, accumulate_gradients, add_text_gradient, new_trainee, update, warmup
 from workers.training.rollout import Decoding, uniform_numbers

@@ -14,7 +14,7 @@ from workers.training import ppo
 from workers.training.loop import CannotTrain, Outcome, Signal, Step
 from workers.training.ppo_experience import as_experience, staleness
 from workers.training.ppo_networks import load_networks
-from workers.training.ppo_shares import PROMPTS, Sampler, Share, packed, played, read_prompts, unpacked
+from workers.training.ppo_shares import PROMPTS, Sampler, Share, packed, read_prompts, unpacked, visited
 from workers.training.sampling_workers import Desk, Word
 
 pytestmark = pytest.mark.train
@@ -154,7 +154,7 @@ def test_staleness_is_counted_over_episodes(models: Path) -> None:
     config = ppo_config(sampling_workers=2)
     drawn = [worker_draws(models, config, number) for number in (0, 1)]
     episodes = [each for pair in zip(*drawn, strict=True) for each in pair]
-    batch = played(config, token_ids(models), 0)[0]
+    batch = visited(config, token_ids(models), 0)
     experience = as_experience(
         networks, batch, episodes, [7, 7, 7, 7, 9, 9, 9, 9], config=config, kl_coefficient=0.1, eos_id=0
     )
@@ -187,7 +187,7 @@ def test_ratios_start_from_the_version_that_drew(models: Path, precision: str) -
     with torch.no_grad():
         for parameter in networks.policy.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)  # the trainer has moved on
-    batch = played(config, token_ids(models), 0)[0]
+    batch = visited(config, token_ids(models), 0)
     experience = as_experience(networks, batch, drawn, [0] * 8, config=config, kl_coefficient=0.1, eos_id=0)
     rows = experience.rows(range(8))
     assert torch.allclose(networks.ref_logprobs(rows, temperature=1.0), experience.logprobs[experience.mask], atol=1e-4)

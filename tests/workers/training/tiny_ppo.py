@@ -12,6 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from app.datasets.examples import Prompt, Text
 from app.runs.ppo_config import PpoConfig
 from workers.training.loop import Signal, Step
+from workers.training.ppo_experience import Experience, as_experience, draw_by_all
+from workers.training.ppo_networks import Networks
+from workers.training.rollout import Decoding
 
 CONTEXT = 96
 EOS, PAD = "<|end|>", "<|pad|>"
@@ -129,3 +132,12 @@ class Steps(list[Step]):
 def token_prompts(lengths: Sequence[int], *, seed: int = 0) -> list[list[int]]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randint(2, 258, (n,), generator=generator).tolist() for n in lengths]
+
+
+def collect(
+    networks: Networks, prompts: list[list[int]], uniforms: torch.Tensor, *, config: PpoConfig, decoding: Decoding,
+    **how: Any,
+) -> Experience:  # fmt: skip
+    """One episode for each prompt, drawn and measured; `uniforms` (N, 1, max_new_tokens) decide what is drawn."""
+    drawn = draw_by_all(networks.policy, prompts, uniforms, config=config, decoding=decoding)
+    return as_experience(networks, prompts, drawn, [0] * len(drawn), config=config, **how)
