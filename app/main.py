@@ -4,6 +4,7 @@ import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from anyio.to_thread import current_default_thread_limiter
@@ -15,20 +16,24 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from app import tables  # noqa: F401  the metadata must be whole before the first query
+from app.core.api import Problem
 from app.core.db import get_engine
-from app.core.errors import DomainError, Invalid, NotFound, SignInNeeded
+from app.core.errors import DomainError, Invalid, NotFound, SignInNeeded, TooMany
 from app.core.pages import render, wants_json
 from app.core.security import Guard
 
 ROUTERS = (
     "app.labeling.api",  # first, since an address is looked for in this order and labelers ask most
     "app.labeling.routes",
+    "app.accounts.api",
     "app.accounts.routes",
     "app.accounts.preference_routes",
     "app.accounts.token_routes",
+    "app.projects.api",
     "app.projects.routes",
     "app.prompts.api",
     "app.prompts.routes",
+    "app.registry.api",
     "app.registry.routes",
     "app.quality.own_routes",
     "app.quality.routes",
@@ -41,6 +46,12 @@ ROUTERS = (
     "app.evals.routes",
     "app.people.routes",
 )
+
+PROBLEM: dict[str, Any] = {
+    "description": "What is wrong, and what to do about it.",
+    "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+}
+DESCRIBED = ("api", "download_routes")  # what scripts ask for; the rest are pages
 
 
 class StampedFiles(StaticFiles):
@@ -64,7 +75,8 @@ def render_error(request: Request, error: DomainError) -> Response:
             "mend": error.mend,
             "fields": error.fields if isinstance(error, Invalid) else {},
         }
-        return JSONResponse(body, error.status, media_type="application/problem+json")
+        headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooMany) else None
+        return JSONResponse(body, error.status, headers, media_type="application/problem+json")
     if isinstance(error, SignInNeeded) and request.method == "GET":
         return RedirectResponse(f"/sign-in?then={quote(request.url.path)}", 303)
     return render(request, "error.html", status=error.status, error=error)
@@ -105,7 +117,12 @@ async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 def create_app() -> FastAPI:
     app = FastAPI(
-        title="Touchstone", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=_lifespan
+        title="Touchstone",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        lifespan=_lifespan,
+        responses={422: PROBLEM, "default": PROBLEM},
     )
     app.add_middleware(Guard)
     app.mount("/static", StampedFiles(directory=Path(__file__).parent / "static"), name="static")
@@ -113,7 +130,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_wrong_input)
     app.add_exception_handler(HTTPException, _on_http_error)
     for name in ROUTERS:
-        app.include_router(importlib.import_module(name).router)
+        app.include_router(importlib.import_module(name).router, include_in_schema=name.endswith(DESCRIBED))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

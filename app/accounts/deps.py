@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import service, tokens
 from app.accounts.models import Person, Role
+from app.accounts.token_limits import count_request
 from app.core.db import reading
 from app.core.errors import Forbidden, SignInNeeded
 
@@ -23,7 +24,8 @@ def optional_person(request: Request) -> Person | None:
 def _person_of(session: Session, request: Request) -> Person | None:
     person: Person | None = None
     if secret := _bearer(request):
-        person = tokens.person_of_secret(session, secret, method=request.method)
+        person, token_id = tokens.person_of_secret(session, secret, method=request.method)
+        count_request(token_id.hex)
     elif token := request.cookies.get(COOKIE):
         person = service.person_of_token(session, token)
     request.state.person = person

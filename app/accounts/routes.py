@@ -1,11 +1,9 @@
 """Sign-in, one-time links, and one's own page. Everyone's pages are in the people room."""
 
-import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
-from pydantic import BaseModel, ConfigDict
 
 from app.accounts import service
 from app.accounts.deps import COOKIE, OptionalPerson, SignedIn
@@ -18,25 +16,13 @@ from app.core.pages import render
 router = APIRouter()
 
 
-class Credentials(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    email: str
-    password: str
-
-
-class SignedInRead(BaseModel):
-    id: uuid.UUID
-    name: str
-
-
 def _with_cookie(token: str, target: str) -> Response:
     response = RedirectResponse(target, 303)
-    _set_cookie(response, token)
+    set_session_cookie(response, token)
     return response
 
 
-def _set_cookie(response: Response, token: str) -> None:
+def set_session_cookie(response: Response, token: str) -> None:
     settings = get_settings()
     response.set_cookie(
         COOKIE,
@@ -61,7 +47,7 @@ def sign_in_page(request: Request, person: OptionalPerson, then: str = "/") -> R
     return render(request, "accounts/sign_in.html", then=local_path(then), email="", error=None)
 
 
-def _sign_in(email: str, password: str) -> str:
+def start_session(email: str, password: str) -> str:
     """A new session's token."""
     with reading() as session:  # to check a password takes long, and others wait for their turn to write
         person = service.person_by_password(session, email, password)
@@ -77,21 +63,10 @@ def sign_in(
     then: Annotated[str, Form()] = "/",
 ) -> Response:
     try:
-        token = _sign_in(email, password)
+        token = start_session(email, password)
     except DomainError as error:
         return render(request, "accounts/sign_in.html", status=422, then=local_path(then), email=email, error=error)
     return _with_cookie(token, local_path(then))
-
-
-@router.post("/api/v1/sign-in")
-def sign_in_in_place(response: Response, body: Credentials) -> SignedInRead:
-    """Sign in without leaving the page on which one's work stands."""
-    token = _sign_in(body.email, body.password)
-    _set_cookie(response, token)
-    with reading() as session:
-        person = service.person_of_token(session, token)
-    assert person is not None, "who has just signed in is signed in"
-    return SignedInRead(id=person.id, name=person.name)
 
 
 @router.post("/sign-out")

@@ -62,10 +62,10 @@ def revoke_token(session: Session, person: Person, token_id: uuid.UUID) -> None:
     session.execute(delete(ApiToken).where(ApiToken.id == token.id))
 
 
-def person_of_secret(session: Session, secret: str, *, method: str) -> Person:
-    """Whose token this is, if it may do what the request's method means."""
+def person_of_secret(session: Session, secret: str, *, method: str) -> tuple[Person, uuid.UUID]:
+    """Whose token this is, and which, if it may do what the request's method means."""
     row = session.execute(
-        select(Person, ApiToken.scopes)
+        select(Person, ApiToken.id, ApiToken.scopes)
         .join(ApiToken, ApiToken.person_id == Person.id)
         .where(ApiToken.token_hash == token_hash(secret), Person.state == PersonState.active)
         .where(or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now()))
@@ -74,5 +74,4 @@ def person_of_secret(session: Session, secret: str, *, method: str) -> Person:
         raise SignInNeeded("This token is unknown, was revoked or has run out.", mend="Make a new one under your name.")
     if method not in SAFE_METHODS and Scope.write not in row.scopes:
         raise Forbidden("This token may only read.", mend="Make one that may write.")
-    person: Person = row.Person
-    return person
+    return row.Person, row.id

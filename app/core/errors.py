@@ -35,6 +35,17 @@ class Conflict(DomainError):
     title = "That has changed meanwhile"
 
 
+class TooMany(DomainError):
+    """More requests than are allowed; `seconds` until there is room again."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    title = "Too many requests"
+
+    def __init__(self, message: str, *, seconds: int, mend: str = "") -> None:
+        super().__init__(message, mend=mend)
+        self.seconds = seconds
+
+
 class Invalid(DomainError):
     """A form, file or body with wrong fields. `fields` maps a field's name to what is wrong with it."""
 

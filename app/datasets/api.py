@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.deps import Researcher
+from app.core.api import After, ApiRoute, Limit, Page
 from app.core.db import reading_one_state, writing
 from app.core.deps import ReadSession
 from app.datasets import service
@@ -16,7 +17,7 @@ from app.datasets.models import Snapshot, SnapshotKind
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 
-router = APIRouter(prefix="/api/v1/projects/{slug}/snapshots")
+router = APIRouter(prefix="/api/v1/projects/{slug}/snapshots", route_class=ApiRoute)
 
 
 class SnapshotIn(BaseModel):
@@ -39,10 +40,16 @@ class SnapshotRead(BaseModel):
 
 @router.get("")
 def list_snapshots(
-    session: ReadSession, _: Researcher, project: CurrentProject, kind: SnapshotKind | None = None
-) -> list[SnapshotRead]:
+    session: ReadSession,
+    _: Researcher,
+    project: CurrentProject,
+    kind: SnapshotKind | None = None,
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[SnapshotRead]:
     """The newest first."""
-    return [_read(project, snapshot) for snapshot in service.snapshots_of(session, project, kind)]
+    found, cursor = service.snapshots_after(session, project, kind, after=after, limit=limit)
+    return Page(items=[_read(project, snapshot) for snapshot in found], next=cursor)
 
 
 @router.get("/{snapshot_id}")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
+from app.core.api import is_known
+
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 MOST_SIZES = 1000
 _sizes: dict[str, int] = {}  # of files that were made before, by ETag: their length is known only when they are made
@@ -32,7 +34,7 @@ def answer(request: Request, download: Download) -> Response:
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'attachment; filename="{download.name}"',
     }
-    if _is_known(request, headers["ETag"]):
+    if is_known(request, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if request.method == "HEAD" or (wanted := _wanted(request, headers["ETag"])) is None:
         return _whole(request, download, headers)
@@ -61,11 +63,6 @@ def _whole(request: Request, download: Download, headers: dict[str, str]) -> Res
     nothing: Iterator[bytes] = iter(())
     content = nothing if request.method == "HEAD" else _measured(download)
     return StreamingResponse(content, 200, headers, download.media)
-
-
-def _is_known(request: Request, etag: str) -> bool:
-    known = request.headers.get("If-None-Match", "")
-    return known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(","))
 
 
 def _wanted(request: Request, etag: str) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
+from app.core.cursors import rows_after
 from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts, get_artefacts
 from app.datasets.datasheet import describe
@@ -125,6 +126,15 @@ def snapshots_of(session: Session, project: Project, kind: SnapshotKind | None =
     """The project's snapshots, newest first."""
     query = select(Snapshot).where(Snapshot.project_id == project.id).order_by(Snapshot.created_at.desc())
     return list(session.scalars(query.where(Snapshot.kind == kind) if kind else query))
+
+
+def snapshots_after(
+    session: Session, project: Project, kind: SnapshotKind | None, *, after: uuid.UUID | None, limit: int
+) -> tuple[list[Snapshot], uuid.UUID | None]:
+    """The next snapshots behind this one, the newest first, and the cursor for those behind them."""
+    query = select(Snapshot).where(Snapshot.project_id == project.id)
+    query = query.where(Snapshot.kind == kind) if kind else query
+    return rows_after(session, query, Snapshot, after=after, limit=limit)
 
 
 def creators(session: Session, snapshots: list[Snapshot]) -> dict[uuid.UUID, str]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts.deps import Admin, Researcher
+from app.core.api import After, ApiRoute, Limit, Page
 from app.core.deps import ReadSession, WriteSession
 from app.projects.deps import CurrentProject
 from app.prompts import service
@@ -15,8 +16,8 @@ from app.prompts.models import PromptKind, Split, UseCase
 from app.prompts.readers import RawRow
 from app.prompts.schemas import Verdict
 
-router = APIRouter(prefix="/api/v1/projects/{slug}/prompts")
-MOST_ROWS, MOST_ON_A_PAGE = 1000, 500
+router = APIRouter(prefix="/api/v1/projects/{slug}/prompts", route_class=ApiRoute)
+MOST_ROWS = 1000
 
 
 class PromptsIn(BaseModel):
@@ -58,11 +59,6 @@ class PromptRead(BaseModel):
     created_at: datetime
 
 
-class PromptsRead(BaseModel):
-    items: list[PromptRead]
-    next: uuid.UUID | None = Field(description="Give it as `after` for the next page; none: this was the last.")
-
-
 @router.post("")
 def add_prompts(session: WriteSession, admin: Admin, project: CurrentProject, body: PromptsIn) -> ImportRead:
     """Takes every good row once; one that is here already is a duplicate, so the request can be sent again."""
@@ -80,11 +76,10 @@ def read_prompts(
     split: Split | None = None,
     use_case: UseCase | None = None,
     q: Annotated[str, Query(description="Words that the messages hold.")] = "",
-    after: Annotated[uuid.UUID | None, Query(description="`next` of the page before.")] = None,
-    limit: Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE)] = 100,
-) -> PromptsRead:
+    after: After = None,
+    limit: Limit = 100,
+) -> Page[PromptRead]:
     """The prompts in use, in the order of their ids, which follow time."""
     wanted = service.PromptFilter(split, use_case, q)
-    found = service.prompts_after(session, project, wanted, after=after, limit=limit + 1)
-    items = [PromptRead.model_validate(prompt) for prompt in found[:limit]]
-    return PromptsRead(items=items, next=items[-1].id if len(found) > limit else None)
+    found, cursor = service.prompts_after(session, project, wanted, after=after, limit=limit)
+    return Page(items=[PromptRead.model_validate(prompt) for prompt in found], next=cursor)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.accounts import audit
 from app.accounts.models import Person
+from app.core.cursors import rows_after
 from app.projects.models import Project
 from app.prompts.models import PlainText, Prompt, Split, UseCase
 from app.prompts.readers import RawRow
@@ -144,11 +145,10 @@ def list_prompts(session: Session, project: Project, wanted: PromptFilter, *, pa
 
 def prompts_after(
     session: Session, project: Project, wanted: PromptFilter, *, after: uuid.UUID | None, limit: int
-) -> Sequence[Prompt]:
-    """The next prompts behind this one, in the order of their ids, which is that of time."""
-    behind = [Prompt.id > after] if after else []
-    query = select(Prompt).where(*conditions_of(project, wanted), *behind).order_by(Prompt.id).limit(limit)
-    return session.scalars(query).all()
+) -> tuple[list[Prompt], uuid.UUID | None]:
+    """The next prompts behind this one, the oldest first, and the cursor for those behind them."""
+    query = select(Prompt).where(*conditions_of(project, wanted))
+    return rows_after(session, query, Prompt, after=after, limit=limit, newest_first=False)
 
 
 def conditions_of(project: Project, wanted: PromptFilter) -> list[ColumnElement[bool]]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
+from app.core.cursors import rows_after
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.queue import JobName, enqueue
 from app.projects.models import Project
@@ -45,6 +46,14 @@ def models_of(
     return list(session.scalars(query))
 
 
+def models_after(
+    session: Session, project: Project, kind: ModelKind | None, *, after: uuid.UUID | None, limit: int
+) -> tuple[list[Model], uuid.UUID | None]:
+    """The next models behind this one, the newest first, and the cursor for those behind them."""
+    query = select(Model).where(Model.project_id == project.id)
+    return rows_after(session, query.where(Model.kind == kind) if kind else query, Model, after=after, limit=limit)
+
+
 def model_of_project(session: Session, project: Project, model_id: uuid.UUID) -> Model:
     model = session.get(Model, model_id)
     if model is None or model.project_id != project.id:
@@ -54,8 +63,17 @@ def model_of_project(session: Session, project: Project, model_id: uuid.UUID) ->
 
 def models_of_run(session: Session, run_id: uuid.UUID) -> list[Model]:
     """What a run made: one model, several of an ensemble, or none."""
-    query = select(Model).where(Model.run_id == run_id)
-    return list(session.scalars(query.order_by(Model.created_at, Model.storage_key)))
+    return models_by_run(session, [run_id])[run_id]
+
+
+def models_by_run(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[Model]]:
+    """What each of these runs made."""
+    found: dict[uuid.UUID, list[Model]] = {id_: [] for id_ in ids}
+    query = select(Model).where(Model.run_id.in_(ids)).order_by(Model.created_at, Model.storage_key)
+    for model in session.scalars(query):
+        assert model.run_id is not None, "asked for by run"
+        found[model.run_id].append(model)
+    return found
 
 
 def free_name(session: Session, project_id: uuid.UUID, wanted: str) -> str:

@@ -170,7 +170,7 @@ def prepare_run(session: Session, project: Project, kind: RunKind, plan: RunPlan
     return Prepared(kind, name, config, turn, models, snapshots)
 
 
-def create_run(session: Session, project: Project, prepared: Prepared, *, by: Person) -> Run:
+def create_run(session: Session, project: Project, prepared: Prepared, *, by: Person, key: str | None = None) -> Run:
     """Keep what was prepared, and queue it."""
     snapshots = {part: datasets.keep(session, each, by) for part, each in prepared.snapshots.items()}
     run = Run(
@@ -178,6 +178,7 @@ def create_run(session: Session, project: Project, prepared: Prepared, *, by: Pe
         round_id=prepared.turn.id,
         kind=prepared.kind,
         name=_free_run_name(session, project, prepared.name),
+        key=key,
         config=prepared.config.model_dump(mode="json"),
         seed=prepared.config.seed,
         created_by=by.id,

@@ -1,5 +1,6 @@
 """What a run has done so far, as its pages show it."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
 from app.core.clock import now
+from app.core.cursors import rows_after
 from app.datasets.models import Snapshot
 from app.projects.models import Project
 from app.registry.models import Model
+from app.runs.configs import RunKind
 from app.runs.models import Run, RunInput, RunLogLine, RunMetric, RunSample, RunState
 from app.runs.schemas import PARTS, PLANS, kind_name
 
@@ -46,6 +49,30 @@ def runs_of(session: Session, project: Project, *, limit: int = 200) -> list[Run
     query = select(Run, Person.name).outerjoin(Person, Person.id == Run.created_by)
     rows = session.execute(query.where(Run.project_id == project.id).order_by(Run.created_at.desc()).limit(limit))
     return [RunLine(run, title(run), by or "") for run, by in rows]
+
+
+def runs_after(
+    session: Session,
+    project: Project,
+    kind: RunKind | None,
+    state: RunState | None,
+    *,
+    after: uuid.UUID | None,
+    limit: int,
+) -> tuple[list[Run], uuid.UUID | None]:
+    """The next runs behind this one, the newest first, and the cursor for those behind them."""
+    query = select(Run).where(Run.project_id == project.id)
+    query = query.where(Run.kind == kind) if kind else query
+    query = query.where(Run.state == state) if state else query
+    return rows_after(session, query, Run, after=after, limit=limit)
+
+
+def inputs_by_run(session: Session, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, list[RunInput]]:
+    """What each of these runs reads."""
+    found: dict[uuid.UUID, list[RunInput]] = {id_: [] for id_ in ids}
+    for row in session.scalars(select(RunInput).where(RunInput.run_id.in_(ids)).order_by(RunInput.part)):
+        found[row.run_id].append(row)
+    return found
 
 
 def inputs_of(session: Session, run: Run) -> list[Input]:
@@ -84,6 +111,14 @@ def log_lines(session: Session, run: Run) -> list[RunLogLine]:
     """The last lines of the run's log, the oldest of them first."""
     query = select(RunLogLine).where(RunLogLine.run_id == run.id).order_by(RunLogLine.created_at.desc())
     return list(reversed(session.scalars(query.limit(SHOWN_LINES)).all()))
+
+
+def lines_after(
+    session: Session, run: Run, *, after: uuid.UUID | None, limit: int
+) -> tuple[list[RunLogLine], uuid.UUID | None]:
+    """The next lines of the run's log behind this one, the oldest first, and the cursor for those behind them."""
+    query = select(RunLogLine).where(RunLogLine.run_id == run.id)
+    return rows_after(session, query, RunLogLine, after=after, limit=limit, newest_first=False)
 
 
 def seconds_left(run: Run, recent: Sequence[RunMetric]) -> float | None:

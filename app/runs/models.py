@@ -29,11 +29,13 @@ class Run(Identified, Base):
     __table_args__ = (
         Index(None, "project_id", "created_at"),
         Index(None, "state", "heartbeat_at"),
+        UniqueConstraint("project_id", "key"),
     )
 
     project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     round_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("round.id"))
     name: Mapped[str]
+    key: Mapped[str | None]  # what a script calls its request, so that one sent again starts no second run
     kind: Mapped[RunKind] = mapped_column(text_enum(RunKind))
     config: Mapped[dict[str, Any]]
     state: Mapped[RunState] = mapped_column(text_enum(RunState), default=RunState.queued)

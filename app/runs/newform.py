@@ -90,6 +90,20 @@ def opening(session: Session, project: Project, kind: RunKind, query: Mapping[st
     return {**typed_of(plan), "preset": preset.name}
 
 
+def plan_asked(session: Session, project: Project, kind: RunKind, asked: RunPlan, *, preset: str) -> RunPlan:
+    """A script's plan, with what it leaves out as the form would stand filled."""
+    if unknown := set(asked.parts) - {part.name for part in PARTS[kind]}:
+        names = ", ".join(part.name for part in PARTS[kind])
+        raise Invalid(
+            f"A {kind_name(kind)} run has no part {min(unknown)!r}; its parts are {names}.",
+            fields={f"parts.{name}": "There is no such part." for name in unknown},
+        )
+    parts = creation.suggested_parts(session, project, kind) | asked.parts
+    offered = offers.offered_presets(session, project, kind, creation.subject_model(session, kind, parts))
+    config = offers.preset_named(offered, preset).config.model_dump() | asked.config
+    return RunPlan(name=asked.name, parts=parts, config=config)
+
+
 def typed_of(plan: RunPlan) -> dict[str, str]:
     return {"name": plan.name, **{_PART + name: choice for name, choice in plan.parts.items()},
             **{name: forms.written(value) for name, value in plan.config.items()}}  # fmt: skip

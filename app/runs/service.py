@@ -46,6 +46,11 @@ def run_of_project(session: Session, project: Project, run_id: uuid.UUID) -> Run
     return run
 
 
+def run_of_key(session: Session, project: Project, key: str | None) -> Run | None:
+    """The run that a script asked for under this key of its own."""
+    return session.scalar(select(Run).where(Run.project_id == project.id, Run.key == key)) if key else None
+
+
 def log(session: Session, run_id: uuid.UUID, text: str, *, level: str = "info") -> None:
     session.add(RunLogLine(run_id=run_id, text=text, level=level))
 

@@ -423,6 +423,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.Uuid(), nullable=False),
         sa.Column("round_id", sa.Uuid(), nullable=True),
         sa.Column("name", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=True),
         sa.Column(
             "kind",
             sa.Enum(
@@ -480,6 +481,7 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(["round_id"], ["round.id"], name=op.f("fk_run_round_id_round")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_run")),
+        sa.UniqueConstraint("project_id", "key", name=op.f("uq_run_project_id_key")),
     )
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_run_project_id_created_at"), ["project_id", "created_at"], unique=False)

@@ -16,8 +16,9 @@ def test_a_script_freezes_lists_and_downloads(
     frozen = client.post(address, json={"kind": "comparisons", "filter": {"purpose": "training"}}).json()
     assert (frozen["rows"], frozen["counts"]["pairs"]) == (1, 2)
     assert client.post(address, json={"kind": "comparisons"}).json()["id"] == frozen["id"]
-    assert client.get(address).json() == client.get(f"{address}?kind=comparisons").json() == [frozen]
-    assert client.get(f"{address}?kind=text").json() == []
+    listed = client.get(address).json()
+    assert listed == client.get(f"{address}?kind=comparisons").json() == {"items": [frozen], "next": None}
+    assert client.get(f"{address}?kind=text").json()["items"] == []
     assert client.get(f"{address}/{frozen['id']}").json() == frozen
     lines = client.get(frozen["downloads"]["preference"] + "&file_type=jsonl").text.splitlines()
     assert len(lines) == 2
