@@ -45,6 +45,7 @@ ROUTERS = (
     "app.runs.api",
     "app.evals.routes",
     "app.people.routes",
+    "app.explorer.routes",
 )
 
 PROBLEM: dict[str, Any] = {

@@ -114,7 +114,11 @@ class Completion(Identified, Base):
     """A model's text for a prompt (or a person's, where `person_id` says who)."""
 
     __tablename__ = "completion"
-    __table_args__ = (UniqueConstraint("run_id", "model_id", "prompt_id", "number"), Index(None, "prompt_id"))
+    __table_args__ = (
+        UniqueConstraint("run_id", "model_id", "prompt_id", "number"),
+        Index(None, "prompt_id"),
+        Index(None, "model_id", "id"),  # the explorer reads a model's completions, the newest first
+    )
 
     prompt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("prompt.id"))
     model_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("model.id"))

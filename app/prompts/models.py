@@ -40,7 +40,11 @@ class Split(StrEnum):
 
 class Prompt(Identified, Base):
     __tablename__ = "prompt"
-    __table_args__ = (UniqueConstraint("project_id", "content_hash"), Index(None, "project_id", "split", "is_retired"))
+    __table_args__ = (
+        UniqueConstraint("project_id", "content_hash"),
+        Index(None, "project_id", "split", "is_retired"),
+        Index(None, "project_id", "id"),
+    )
 
     project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
     messages: Mapped[list[Any]]  # [{role, content}], ending with the user's

@@ -165,11 +165,11 @@ def conditions_of(project: Project, wanted: PromptFilter) -> list[ColumnElement[
     if wanted.language:
         conditions.append(Prompt.language == wanted.language)
     if wanted.search.strip():
-        conditions.append(_mentions(wanted.search.strip()))
+        conditions.append(mentions(wanted.search.strip()))
     return conditions
 
 
-def _mentions(words: str) -> ColumnElement[bool]:
+def mentions(words: str) -> ColumnElement[bool]:
     """Whether a prompt's messages hold these words. JSON keeps é as \\u00e9, so the words are escaped alike."""
     needle = json.dumps(words)[1:-1]
     return cast(Prompt.messages, Text).icontains(needle, autoescape=True)

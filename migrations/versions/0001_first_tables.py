@@ -253,6 +253,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "content_hash", name=op.f("uq_prompt_project_id_content_hash")),
     )
     with op.batch_alter_table("prompt", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_prompt_project_id_id"), ["project_id", "id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_prompt_project_id_split_is_retired"), ["project_id", "split", "is_retired"], unique=False
         )
@@ -690,6 +691,7 @@ def upgrade() -> None:
         ),
     )
     with op.batch_alter_table("completion", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_completion_model_id_id"), ["model_id", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_completion_prompt_id"), ["prompt_id"], unique=False)
 
     op.create_table(

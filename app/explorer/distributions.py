@@ -1,0 +1,116 @@
+"""How prompts, completions and judgments are spread, over the newest of each: quick in any project, and it says so."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.labeling.current import is_current
+from app.labeling.models import Batch, Completion, Item, Ranking, RankingPlace, Rating
+from app.projects.models import Project
+from app.prompts.models import Prompt
+
+NEWEST = 2_000
+LENGTHS = (20, 50, 100, 200, 500)  # words: the ends of the bins
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    name: str
+    count: int
+    share: float  # of all that the distribution counts
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    title: str
+    of: str
+    total: int
+    bars: list[Bar]
+
+
+def distributions(session: Session, project: Project) -> list[Distribution]:
+    """Those that have anything to count."""
+    found = [*_of_prompts(session, project), *_of_completions(session, project), *_of_judgments(session, project)]
+    return [each for each in found if each.total]
+
+
+def _spread(title: str, of: str, values: Iterable[str], order: Sequence[str] = ()) -> Distribution:
+    counts = Counter(values)
+    total = counts.total()
+    names = [*order, *(name for name, _ in counts.most_common() if name not in order)]
+    return Distribution(title, of, total, [Bar(name, counts[name], counts[name] / total) for name in names if total])
+
+
+def _bin(words: int) -> str:
+    return next((f"up to {end} words" for end in LENGTHS if words <= end), _LONGEST)
+
+
+_LONGEST = f"more than {LENGTHS[-1]} words"
+_BINS = [*(f"up to {end} words" for end in LENGTHS), _LONGEST]
+
+
+def _of_prompts(session: Session, project: Project) -> list[Distribution]:
+    query = (
+        select(Prompt.use_case, Prompt.split, Prompt.language, Prompt.messages)
+        .where(Prompt.project_id == project.id, Prompt.is_retired.is_(False))
+        .order_by(Prompt.id.desc())
+        .limit(NEWEST)
+    )
+    rows = session.execute(query).all()
+    of = f"the newest {len(rows):,} prompts"
+    return [
+        _spread("Use case", of, (row.use_case.value.replace("_", " ") for row in rows)),
+        _spread("Split", of, (row.split.value for row in rows)),
+        _spread("Language", of, (row.language for row in rows)),
+        _spread("Length of the last turn", of, (_bin(len(row.messages[-1]["content"].split())) for row in rows), _BINS),
+    ]
+
+
+def _of_completions(session: Session, project: Project) -> list[Distribution]:
+    newest = select(Prompt.id).where(Prompt.project_id == project.id).order_by(Prompt.id.desc()).limit(NEWEST)
+    query = select(Completion.text, Completion.finish_reason).where(Completion.prompt_id.in_(newest)).limit(NEWEST)
+    rows = session.execute(query).all()
+    of = f"{len(rows):,} completions of the newest prompts"
+    return [
+        _spread("Length of completions", of, (_bin(len(row.text.split())) for row in rows), _BINS),
+        _spread("How completions end", of, (row.finish_reason for row in rows)),
+    ]
+
+
+def _of_judgments(session: Session, project: Project) -> list[Distribution]:
+    newest = (
+        select(Ranking)
+        .join(Item, Item.id == Ranking.item_id)
+        .join(Batch, Batch.id == Item.batch_id)
+        .where(Batch.project_id == project.id, is_current(Ranking))
+        .order_by(Ranking.id.desc())
+        .limit(NEWEST)
+    )
+    rankings = session.scalars(newest).all()
+    of, ids = f"the newest {len(rankings):,} rankings", [ranking.id for ranking in rankings]
+    shown = (
+        select(func.count(), func.count(RankingPlace.rank.distinct()))
+        .where(RankingPlace.ranking_id.in_(ids))
+        .group_by(RankingPlace.ranking_id)
+    )
+    places = [(count, tiers) for count, tiers in session.execute(shown)]
+    depths = sorted({count for count, _ in places})
+    ratings = session.scalars(select(Rating).where(Rating.ranking_id.in_(ids))).all()
+    rated = f"{len(ratings):,} ratings of {of}"
+    scales = sorted({key for rating in ratings for key in rating.likert})
+    return [
+        _spread("Completions in a ranking", of, (str(count) for count, _ in places), [str(count) for count in depths]),
+        _spread("Order", of, ("with ties" if tiers < count else "without a tie" for count, tiers in places)),
+        *(
+            _spread(f"Rating: {scale.replace('_', ' ')}", rated, _grades(ratings, scale), [str(n) for n in range(1, 8)])
+            for scale in scales
+        ),
+        _spread("Flags", rated, (flag.replace("_", " ") for rating in ratings for flag in rating.flags or ["none"])),
+    ]  # fmt: skip
+
+
+def _grades(ratings: Iterable[Rating], scale: str) -> Iterator[str]:
+    return (str(rating.likert[scale]) for rating in ratings if scale in rating.likert)

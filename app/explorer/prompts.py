@@ -1,0 +1,51 @@
+"""Prompts as the explorer shows them: found by words and facts, with how much there is of each."""
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.explorer.parts import SHOWN, Part, end_of_window, read_cursor, written
+from app.labeling.models import Completion, Demonstration, Item, Ranking
+from app.projects.models import Project
+from app.prompts.models import Prompt
+from app.prompts.service import PromptFilter, conditions_of
+
+WINDOW = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPrompt:
+    prompt: Prompt
+    demonstrations: int
+    completions: int
+    rankings: int
+
+
+def prompts_part(session: Session, project: Project, wanted: PromptFilter, *, after: str) -> Part[FoundPrompt]:
+    """The next prompts that the filter takes, the newest first."""
+    begin = read_cursor(after, (uuid.UUID,))
+    here = [Prompt.project_id == project.id] + ([Prompt.id < begin[0]] if begin else [])
+    last = end_of_window(session, select(Prompt.id).where(*here).order_by(Prompt.id.desc()), WINDOW)
+    inside = [*here, *([Prompt.id >= last[0]] if last else [])]
+    query = select(Prompt).where(*inside, *conditions_of(project, wanted)).order_by(Prompt.id.desc()).limit(SHOWN + 1)
+    found = list(session.scalars(query))
+    goes_on = found[SHOWN - 1].id if len(found) > SHOWN else last[0] if last else None
+    return Part(_counted(session, found[:SHOWN]), written(goes_on) if goes_on else "")
+
+
+def _counted(session: Session, prompts: list[Prompt]) -> list[FoundPrompt]:
+    ids = [prompt.id for prompt in prompts]
+
+    def count(kind: Any, column: Any) -> Counter[uuid.UUID]:
+        query = select(column, func.count()).select_from(kind).where(column.in_(ids)).group_by(column)
+        if kind is Ranking:
+            query = query.join(Item, Item.id == Ranking.item_id)
+        return Counter({id_: number for id_, number in session.execute(query)})  # noqa: C416  rows, not pairs
+
+    written_, drawn = count(Demonstration, Demonstration.prompt_id), count(Completion, Completion.prompt_id)
+    ranked = count(Ranking, Item.prompt_id)
+    return [FoundPrompt(each, written_[each.id], drawn[each.id], ranked[each.id]) for each in prompts]
