@@ -6,6 +6,7 @@ web processes only ever serve labelers.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -15,6 +16,8 @@ from app.datasets.models import SnapshotKind
 from app.datasets.rows import ROWS_AT_ONCE, Row, in_batches
 
 SCHEMA_VERSION = 2  # 2 added flags_asked
+# The index of a file names every column of every row group: of a million rows in groups of 500 it took 100 MiB.
+BATCHES_IN_GROUP = 10
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 _RATING = pa.list_(pa.struct([("key", pa.string()), ("value", pa.int32())]))
@@ -78,9 +81,11 @@ def write_rows(
     """The same rows and facts give the same bytes. `facts` stand in the file's own metadata."""
     if facts is not None:
         columns = columns.with_metadata({"touchstone": json.dumps(dict(facts), sort_keys=True)})
-    with pq.ParquetWriter(file, columns, compression="zstd", store_schema=False) as writer:
-        for batch in in_batches(rows):
-            writer.write_table(pa.Table.from_pylist(batch, schema=columns))
+    options = {"compression": "zstd", "store_schema": False, "write_statistics": False}
+    with pq.ParquetWriter(file, columns, **options) as writer:
+        batches = (pa.Table.from_pylist(batch, schema=columns) for batch in in_batches(rows))
+        while group := list(islice(batches, BATCHES_IN_GROUP)):
+            writer.write_table(pa.concat_tables(group).combine_chunks())
 
 
 def read_rows(file: BinaryIO, columns: Sequence[str] | None = None) -> Iterator[Row]:
