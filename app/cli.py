@@ -47,7 +47,7 @@ def web(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
 
 @app.command()
 def worker(
-    queue: Annotated[Queue, typer.Option(help="Runs, or the episodes of runs that have sampling workers.")] = (
+    queue: Annotated[Queue, typer.Option(help="Runs, the episodes of runs that have sampling workers, or imports.")] = (
         Queue.touchstone
     ),
 ) -> None:

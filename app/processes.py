@@ -33,7 +33,7 @@ def scheduler_command() -> tuple[str, ...]:
 def become_worker(settings: Settings, queue: Queue) -> NoReturn:
     """Turn this process into a worker."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    if not has_trainers():
+    if queue is not Queue.imports and not has_trainers():
         raise CannotStart(
             "A worker needs the trainers' packages, and torch is not installed.",
             mend="Run `pip install -c constraints.txt -e '.[train]'`.",

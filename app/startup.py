@@ -20,6 +20,7 @@ from app.core.config import Settings
 from app.core.db import writing
 from app.core.errors import NotFound
 from app.core.migrate import migrate_database
+from app.core.queue import Queue
 from app.processes import has_trainers, scheduler_command, worker_command
 from app.projects import service as projects
 from app.serving import CannotStart, is_touchstone, listen
@@ -68,7 +69,8 @@ def children(settings: Settings, listener: socket.socket) -> list[Child]:
         pass_fds=(descriptor,),
     )
     more = [replace(web, name=f"web-{number}") for number in range(2, settings.web_processes + 1)]
-    found = [web, *more, Child("scheduler", scheduler_command(), environment)]
+    importer = Child("importer", worker_command(Queue.imports), environment, nice=5)
+    found = [web, *more, Child("scheduler", scheduler_command(), environment), importer]
     if has_trainers():
         found.append(Child("worker", worker_command(), environment, nice=5))
     return found if settings.redis_url else [_redis(settings), *found]

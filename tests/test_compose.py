@@ -65,7 +65,7 @@ def test_the_schema_check_can_fail() -> None:
 
 def test_there_is_every_part_of_an_installation() -> None:
     workers = {"worker": "cpu", "worker-gpu": "gpu", "sampler": "sampling", "sampler-gpu": "sampling-gpu"}
-    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", *workers}
+    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", "importer", *workers}
     assert {name: SERVICES[name]["profiles"] for name in workers} == {name: [own] for name, own in workers.items()}
     for name in ("worker-gpu", "sampler-gpu"):
         [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]

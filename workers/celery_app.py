@@ -34,7 +34,7 @@ pulse = Pulse()
 @signals.worker_ready.connect
 def _on_ready(sender: Any, **_: Any) -> None:
     served = sender.app.amqp.queues.consume_from
-    pulse.start(Queue.touchstone if Queue.touchstone.value in served else Queue.sampling)
+    pulse.start(next(queue for queue in Queue if queue.value in served))
     sweep_once()  # what was queued while no worker ran, its message lost
 
 
@@ -63,6 +63,15 @@ def draw_share(share_id: str) -> None:
     from workers.jobs.draw_share import draw
 
     draw(uuid.UUID(share_id), pulse)
+
+
+@celery.task(name=JobName.import_prompts.value)
+def import_prompts(import_id: str) -> None:
+    """Work on an import of prompts; a duplicate finds it claimed and stops."""
+    from workers.jobs.prompt_import import work_on
+
+    work_on(uuid.UUID(import_id), pulse)
+    sweep_once()  # what waited for this one is sent at once
 
 
 @celery.task(name=JobName.add_model.value)

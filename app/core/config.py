@@ -44,7 +44,10 @@ class Settings(BaseSettings):
     api_requests_per_minute: int = Field(
         600, ge=0, description="Requests a minute that a web process answers to one API token; 0: any number."
     )
-    upload_mib: int = Field(64, ge=1, description="Largest upload accepted, in MiB.")
+    upload_mib: int = Field(64, ge=1, description="Largest upload accepted, in MiB, of labels and of plain text.")
+    prompt_file_mib: int = Field(2048, ge=1, description="Largest file of prompts accepted, in MiB, as it is sent.")
+    prompt_unpacked_mib: int = Field(16384, ge=1, description="Largest file of prompts, in MiB, once it is unpacked.")
+    use_hub: bool = Field(True, description="Whether datasets may be fetched from the Hugging Face Hub.")
 
     @field_validator("state_dir")
     @classmethod

@@ -17,10 +17,12 @@ logger = logging.getLogger(__name__)
 
 
 class Queue(StrEnum):
-    """What a worker takes its work from: runs and models, or shares of the episodes of runs that others train."""
+    """What a worker takes its work from: runs and models, shares of the episodes of runs that others train, or imports
+    of prompts, which need no trainers and do not wait for a run to end."""
 
     touchstone = "touchstone"
     sampling = "sampling"
+    imports = "imports"
 
 
 class JobName(StrEnum):
@@ -29,6 +31,7 @@ class JobName(StrEnum):
     run = "touchstone.run"
     add_model = "touchstone.add_model"
     draw_share = "touchstone.draw_share"
+    import_prompts = "touchstone.import_prompts"
 
 
 @lru_cache
@@ -43,7 +46,10 @@ def get_celery() -> Celery:
         broker_connection_retry_on_startup=True,
         broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 5, "max_retries": 1},
         task_default_queue=Queue.touchstone.value,
-        task_routes={JobName.draw_share.value: {"queue": Queue.sampling.value}},
+        task_routes={
+            JobName.draw_share.value: {"queue": Queue.sampling.value},
+            JobName.import_prompts.value: {"queue": Queue.imports.value},
+        },
         worker_hijack_root_logger=False,
         timezone="UTC",
     )

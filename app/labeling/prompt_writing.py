@@ -14,11 +14,12 @@ from app.labeling.schemas import Sent, Words, storable
 from app.labeling.service import record_demonstration
 from app.projects.models import Project
 from app.prompts import service as prompts
+from app.prompts.few_shot import FEWEST_EXAMPLES, few_shot_texts
 from app.prompts.models import Prompt, PromptKind, UseCase
 from app.prompts.readers import RawRow
 from app.prompts.splits import content_hash
 
-FEWEST_EXAMPLES, MOST_EXAMPLES = 2, 6
+MOST_EXAMPLES = 6
 Optional = Annotated[str, StringConstraints(strip_whitespace=True, max_length=20_000), BeforeValidator(storable)]
 
 
@@ -47,11 +48,7 @@ class PromptSent(Sent):
         """What models will be asked. K examples make K prompts: each is left open once, the others shown before it."""
         if self.kind != PromptKind.few_shot:
             return [self.text]
-        texts = []
-        for left_open, example in enumerate(self.examples):
-            shown = [f"{e.query}\n{e.answer}" for place, e in enumerate(self.examples) if place != left_open]
-            texts.append("\n\n".join([self.text, *shown, example.query]))
-        return texts
+        return few_shot_texts(self.text, [(each.query, each.answer) for each in self.examples])
 
 
 @dataclass(frozen=True, slots=True)

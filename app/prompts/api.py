@@ -12,9 +12,8 @@ from app.core.api import After, ApiRoute, Limit, Page
 from app.core.deps import ReadSession, WriteSession
 from app.projects.deps import CurrentProject
 from app.prompts import service
-from app.prompts.models import PromptKind, Split, UseCase
+from app.prompts.models import PromptKind, Split, UseCase, Verdict
 from app.prompts.readers import RawRow
-from app.prompts.schemas import Verdict
 
 router = APIRouter(prefix="/api/v1/projects/{slug}/prompts", route_class=ApiRoute)
 MOST_ROWS = 1000

@@ -1,4 +1,4 @@
-"""JSONL, CSV and pasted text as rows, each with its line and, where it can't be read, the reason."""
+"""JSONL, CSV, Parquet and pasted text as rows, each with its line and, where it can't be read, the reason."""
 
 import csv
 import io
@@ -6,18 +6,23 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from itertools import chain
+from typing import Any, BinaryIO
 
 from app.core.errors import Invalid
-from app.prompts.schemas import MAX_CHARACTERS
+from app.prompts.streams import LONGEST_LINE, decoded, lines_of
 
 PROMPT_COLUMNS = {"prompt", "messages"}
+LONGEST_CELL = 160_000
+LONGEST_LIST = 64 * 2**20  # characters of one JSON list, which is read whole
+_PARQUET = b"PAR1"
 
 
 class ImportFormat(StrEnum):
     jsonl = "jsonl"
     csv = "csv"
     text = "text"
+    parquet = "parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,71 +32,121 @@ class RawRow:
     problem: str = ""
 
 
-def guess_format(filename: str) -> ImportFormat:
-    """The format that a file's name states; what states none is read as text, a prompt a line."""
-    ending = filename.lower().rsplit(".", 1)[-1]
+def guess_format(filename: str, head: bytes = b"") -> ImportFormat:
+    """The format that a file's first bytes or its name state; what states none is read as text, a prompt a line."""
+    ending = filename.lower().removesuffix(".gz").rsplit(".", 1)[-1]
+    if head.startswith(_PARQUET) or ending in {"parquet", "pq"}:
+        return ImportFormat.parquet
     if ending in {"jsonl", "json", "ndjson"}:
         return ImportFormat.jsonl
     return ImportFormat.csv if ending in {"csv", "tsv"} else ImportFormat.text
 
 
 def read_rows(content: bytes, form: ImportFormat) -> list[RawRow]:
-    """Every row of the file. A file that can't be read at all is Invalid; one bad row is only that."""
-    text = decode(content)
-    if not text.strip():
-        raise Invalid("There is nothing in it.", mend="Choose a file with at least one prompt, or paste some.")
-    readers = {ImportFormat.jsonl: _read_jsonl, ImportFormat.csv: _read_csv, ImportFormat.text: _read_text}
-    return list(readers[form](text))
+    """Every row of a file that is in memory. One that can't be read at all is Invalid; one bad row is only that."""
+    if not content.strip():
+        raise nothing_in_it()
+    return list(iterate_rows(io.BytesIO(content), form, needed=PROMPT_COLUMNS))
+
+
+def nothing_in_it() -> Invalid:
+    return Invalid("There is nothing in it.", mend="Choose a file with at least one prompt, or paste some.")
+
+
+def iterate_rows(file: BinaryIO, form: ImportFormat, *, needed: set[str] | None = None) -> Iterator[RawRow]:
+    """The rows of a file that can be wound back, as they are read. `needed`: of these a CSV must have a column."""
+    if form is ImportFormat.csv:
+        yield from _read_csv(file, needed)
+    elif form is ImportFormat.parquet:
+        from app.prompts.parquet_rows import read_parquet  # what few files need, and takes long to load
+
+        yield from read_parquet(file)
+    else:
+        yield from _read_jsonl(file) if form is ImportFormat.jsonl else _read_text(file)
 
 
 def decode(content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise Invalid(
-            f"The file is not UTF-8 text: line {line} has the byte 0x{content[error.start]:02x}.",
-            mend="Save it as UTF-8 and try again.",
-        ) from error
+    return "".join(decoded(io.BytesIO(content)))
 
 
-def _read_jsonl(text: str) -> Iterator[RawRow]:
-    if text.lstrip().startswith("["):
-        yield from _read_json_list(text)
+def _read_jsonl(file: BinaryIO) -> Iterator[RawRow]:
+    first = next((line for line in lines_of(file) if line is None or line.strip()), "")
+    if first is not None and first.lstrip().startswith("["):
+        yield from _read_json_list(file)
         return
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield RawRow(number, json.loads(line))
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield RawRow(number, problem=f"is not JSON: {error}")
+    for number, line in enumerate(lines_of(file), start=1):
+        if line is None or line.strip():
+            yield _json_row(number, line)
 
 
-def _read_json_list(text: str) -> Iterator[RawRow]:
+def _json_row(number: int, line: str | None) -> RawRow:
+    if line is None:
+        return RawRow(number, problem=f"is longer than {LONGEST_LINE:,} characters")
     try:
-        values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        return RawRow(number, parse_json(line))
+    except (ValueError, RecursionError) as error:
+        return RawRow(number, problem=f"is not JSON: {error}")
+
+
+def parse_json(text: str) -> Any:
+    """JSON whose objects name nothing twice: which of the two was meant cannot be known."""
+    return _strict.decode(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"an object names {twice[:80]!r} twice")
+    return found
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_object)
+
+
+def _read_json_list(file: BinaryIO) -> Iterator[RawRow]:
+    text = ""
+    for block in decoded(file):
+        text += block
+        if len(text) > LONGEST_LIST:
+            raise Invalid(f"It is one JSON list of more than {LONGEST_LIST // 2**20} MiB.", mend="Make it JSONL.")
+    try:
+        values = parse_json(text.strip())
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"It starts like a JSON list but is none: {error}.", mend="Mend it, or use JSONL.") from error
     yield from (RawRow(number, value) for number, value in enumerate(values, start=1))
 
 
-def _read_csv(text: str) -> Iterator[RawRow]:
-    header = text.split("\n", 1)[0]
+def _cells(file: BinaryIO) -> Iterator[str]:
+    for number, line in enumerate(lines_of(file), start=1):
+        if line is None:
+            raise Invalid(f"Line {number} is longer than {LONGEST_LINE:,} characters.", mend="Check its quotes.")
+        yield f"{line}\n"
+
+
+def _read_csv(file: BinaryIO, needed: set[str] | None) -> Iterator[RawRow]:
+    header = next(_cells(file), "")
     delimiter = max(",;\t", key=header.count)
-    csv.field_size_limit(4 * MAX_CHARACTERS)
-    reader = csv.DictReader(io.StringIO(text), delimiter=delimiter, strict=True)
+    csv.field_size_limit(LONGEST_CELL)
+    reader = csv.DictReader(_cells(file), delimiter=delimiter, strict=True)
     try:
-        columns = {name.strip().lower() for name in reader.fieldnames or []}
-        if not columns & PROMPT_COLUMNS:
-            raise Invalid(
-                f"The first line names no column `prompt` or `messages`; it names: {', '.join(sorted(columns))}.",
-                mend="Put a header line first, such as: prompt,use_case,user,organisation",
-            )
+        _check_header([name.strip().lower() for name in reader.fieldnames or []], needed)
         for cells in reader:
             yield _csv_row(reader.line_num, cells)
     except csv.Error as error:
         raise Invalid(f"Line {reader.line_num} is not CSV: {error}.", mend="Check the quotes of that line.") from error
+
+
+def _check_header(names: list[str], needed: set[str] | None) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise Invalid(f"The first line names `{twice[0]}` twice.", mend="Give each column a name of its own.")
+    if needed and not needed & set(names):
+        raise Invalid(
+            f"The first line names no column `prompt` or `messages`; it names: {', '.join(sorted(names))}.",
+            mend="Put a header line first, such as: prompt,use_case,user,organisation",
+        )
 
 
 def _csv_row(number: int, cells: dict[Any, Any]) -> RawRow:
@@ -100,23 +155,38 @@ def _csv_row(number: int, cells: dict[Any, Any]) -> RawRow:
     values = {str(name).strip().lower(): cell for name, cell in cells.items()}
     if values.get("messages"):
         try:
-            values["messages"] = json.loads(values["messages"])
-        except (json.JSONDecodeError, RecursionError) as error:
+            values["messages"] = parse_json(values["messages"])
+        except (ValueError, RecursionError) as error:
             return RawRow(number, problem=f"its `messages` are not JSON: {error}")
     return RawRow(number, values)
 
 
-def _read_text(text: str) -> Iterator[RawRow]:
+def _read_text(file: BinaryIO) -> Iterator[RawRow]:
     """A prompt a line; or, where a line `---` occurs, a prompt between two of those."""
-    lines = text.split("\n")
-    if not any(line.strip() == "---" for line in lines):
-        yield from (RawRow(n, {"prompt": line.strip()}) for n, line in enumerate(lines, start=1) if line.strip())
+    if not any(line is not None and line.strip() == "---" for line in lines_of(file)):
+        yield from (
+            _text_row(n, line) for n, line in enumerate(lines_of(file), start=1) if line is None or line.strip()
+        )
         return
-    start, block = 1, []
-    for number, line in enumerate([*lines, "---"], start=1):
-        if line.strip() != "---":
+    start = 1
+    block: list[str | None] = []
+    for number, line in enumerate(chain(lines_of(file), ["---"]), start=1):
+        if line is None or line.strip() != "---":
             block.append(line)
             continue
-        if prompt := "\n".join(block).strip():
-            yield RawRow(start, {"prompt": prompt})
+        yield from _block_row(start, block)
         start, block = number + 1, []
+
+
+def _block_row(number: int, block: list[str | None]) -> Iterator[RawRow]:
+    lines = [line for line in block if line is not None]
+    if len(lines) < len(block):
+        yield _text_row(number, None)
+    elif any(line.strip() for line in lines):
+        yield _text_row(number, "\n".join(lines))
+
+
+def _text_row(number: int, text: str | None) -> RawRow:
+    if text is None:
+        return RawRow(number, problem=f"is longer than {LONGEST_LINE:,} characters")
+    return RawRow(number, {"prompt": text.strip()})

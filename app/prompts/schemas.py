@@ -2,13 +2,12 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.accounts.preferences import Content
-from app.prompts.models import PromptKind, Split, UseCase
+from app.prompts.models import HeldFor, PromptKind, Split, UseCase, Verdict
 
 MAX_CHARACTERS = 40_000
 ALIASES = {
@@ -102,10 +101,15 @@ def in_words(error: ValidationError) -> str:
     return "; ".join(parts)
 
 
-class Verdict(StrEnum):
-    taken = "taken"
-    duplicate = "duplicate"
-    refused = "refused"
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A row as its import's steps left it, why it is not to be in use, and which steps changed it."""
+
+    row: PromptRow
+    held_for: HeldFor | None = None
+    note: str = ""
+    changed: tuple[str, ...] = ()
+    fingerprint: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class JudgedRow:
     content_hash: str = ""
     split: Split | None = None
     opening: str = ""
+    looked: Looked | None = None
 
 
 @dataclass(frozen=True, slots=True)

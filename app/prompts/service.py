@@ -5,21 +5,20 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Text, cast, func, insert, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.cursors import rows_after
 from app.projects.models import Project
+from app.prompts.judging import Judge, read_row
 from app.prompts.models import PlainText, Prompt, Split, UseCase
 from app.prompts.readers import RawRow
-from app.prompts.schemas import ImportReport, JudgedRow, PromptRow, Verdict, in_words
-from app.prompts.splits import SplitBook, SplitConflict, content_hash, split_of
+from app.prompts.schemas import ImportReport, JudgedRow
+from app.prompts.splits import content_hash, split_of
 
 PAGE_SIZE = 50
-OPENING = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +44,7 @@ class PromptPage:
 
 def check_import(session: Session, project: Project, rows: Iterable[RawRow]) -> ImportReport:
     """What importing these rows would do. Changes nothing."""
-    known = set(session.scalars(select(Prompt.content_hash).where(Prompt.project_id == project.id)))
-    book = _split_book(session, project)
-    return ImportReport([_judge(raw, known, book) for raw in rows])
+    return ImportReport(list(Judge(session, project).judge(read_row(raw) for raw in rows)))
 
 
 def import_prompts(
@@ -62,14 +59,15 @@ def import_prompts(
 
 def take_turns(session: Session, project: Project) -> None:
     """From here to the transaction's end no other import into the project is at work."""
-    session.execute(select(Project.id).where(Project.id == project.id).with_for_update())
+    session.execute(select(Project.id).where(Project.id == project.id).with_for_update(key_share=True))
 
 
 def take_checked(
     session: Session, project: Project, report: ImportReport, *, person: Person | None, source: str
 ) -> None:
     """Take what a report of this transaction says is to be taken."""
-    values = [_columns(project, judged, person, source) for judged in report.taken]
+    person_id = person.id if person else None
+    values = [columns_of(project, judged, person_id=person_id, source=source) for judged in report.taken]
     if values:
         session.execute(insert(Prompt), values)
         audit.record(
@@ -84,33 +82,7 @@ def take_checked(
         )
 
 
-def _split_book(session: Session, project: Project) -> SplitBook:
-    def splits(column: InstrumentedAttribute[str | None]) -> dict[str, Split]:
-        found = select(column, Prompt.split).where(Prompt.project_id == project.id, column.is_not(None)).distinct()
-        return {source: split for source, split in session.execute(found) if source}
-
-    return SplitBook(splits(Prompt.source_organisation), splits(Prompt.source_user))
-
-
-def _judge(raw: RawRow, known: set[str], book: SplitBook) -> JudgedRow:
-    if raw.problem:
-        return JudgedRow(raw.number, Verdict.refused, raw.problem)
-    try:
-        row = PromptRow.model_validate(raw.values)
-        opening = row.messages[-1].content[:OPENING]
-        digest = content_hash(row.turns())
-        if digest in known:
-            return JudgedRow(raw.number, Verdict.duplicate, "this prompt is there already", opening=opening)
-        split = book.place(organisation=row.source_organisation, user=row.source_user, content=digest, wanted=row.split)
-    except ValidationError as error:
-        return JudgedRow(raw.number, Verdict.refused, in_words(error))
-    except SplitConflict as error:
-        return JudgedRow(raw.number, Verdict.refused, str(error), opening=opening)
-    known.add(digest)
-    return JudgedRow(raw.number, Verdict.taken, "", row, digest, split, opening)
-
-
-def _columns(project: Project, judged: JudgedRow, person: Person | None, source: str) -> dict[str, object]:
+def columns_of(project: Project, judged: JudgedRow, *, person_id: uuid.UUID | None, source: str) -> dict[str, object]:
     assert judged.row is not None
     return {
         "project_id": project.id,
@@ -124,7 +96,7 @@ def _columns(project: Project, judged: JudgedRow, person: Person | None, source:
         "flags": sorted(set(judged.row.flags)),
         "split": judged.split,
         "content_hash": judged.content_hash,
-        "written_by": person.id if person else None,
+        "written_by": person_id,
     }
 
 

@@ -52,6 +52,12 @@ class SplitBook:
         self._note(organisation, user, split)
         return split
 
+    def forget_beyond(self, most: int) -> None:
+        """Start anew where it has become long; what is forgotten stands in the pool."""
+        if len(self.organisations) + len(self.users) > most:
+            self.organisations.clear()
+            self.users.clear()
+
     def _note(self, organisation: str | None, user: str | None, split: Split) -> None:
         if organisation:
             self.organisations[organisation] = split

@@ -59,11 +59,16 @@ def has_sampling_worker(session: Session, at: datetime | None = None) -> bool:
     return any(worker.queue == Queue.sampling for worker in live_workers(session, at))
 
 
+def count_import_workers(session: Session) -> int:
+    return sum(worker.queue == Queue.imports for worker in live_workers(session))
+
+
 def workforce(session: Session) -> Workforce:
     alive = live_workers(session)
     own = [worker for worker in alive if worker.queue == Queue.touchstone]
     busy = sum(worker.run_id is not None for worker in own)
-    return Workforce(busy=busy, idle=len(own) - busy, sampling=len(alive) - len(own))
+    sampling = sum(worker.queue == Queue.sampling for worker in alive)
+    return Workforce(busy=busy, idle=len(own) - busy, sampling=sampling)
 
 
 def forget_dead(session: Session, *, before: datetime) -> None:

@@ -193,6 +193,117 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_project_member_person_id"), ["person_id"], unique=False)
 
     op.create_table(
+        "prompt_import",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("created_by", sa.Uuid(), nullable=True),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("hub", sa.JSON(), nullable=False),
+        sa.Column("upload_key", sa.String(), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "format",
+            sa.Enum(
+                "jsonl",
+                "csv",
+                "text",
+                "parquet",
+                name="importformat",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("settings", sa.JSON(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "draft",
+                "queued",
+                "running",
+                "stopped",
+                "failed",
+                "done",
+                "discarded",
+                name="importstate",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column(
+            "stage",
+            sa.Enum(
+                "fetch",
+                "check",
+                "take",
+                "settle",
+                name="stage",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=True),
+        sa.Column("counts", sa.JSON(), nullable=False),
+        sa.Column("report_parts", sa.Integer(), nullable=False),
+        sa.Column("note", sa.String(), nullable=False),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("claimed_by", sa.String(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("heartbeat_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("is_stop_asked", sa.Boolean(), nullable=False),
+        sa.Column("queued_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("started_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_prompt_import_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["created_by"], ["person.id"], name=op.f("fk_prompt_import_created_by_person")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_prompt_import")),
+    )
+    with op.batch_alter_table("prompt_import", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_prompt_import_project_id_created_at"), ["project_id", "created_at"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_prompt_import_state_heartbeat_at"), ["state", "heartbeat_at"], unique=False
+        )
+
+    op.create_table(
+        "imported_row",
+        sa.Column("import_id", sa.Uuid(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column(
+            "verdict",
+            sa.Enum(
+                "taken", "duplicate", "refused", name="verdict", native_enum=False, create_constraint=True, length=32
+            ),
+            nullable=False,
+        ),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("opening", sa.String(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["import_id"],
+            ["prompt_import.id"],
+            name=op.f("fk_imported_row_import_id_prompt_import"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_imported_row")),
+    )
+    with op.batch_alter_table("imported_row", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_imported_row_import_id_verdict_number"), ["import_id", "verdict", "number"], unique=False
+        )
+
+    op.create_table(
         "prompt",
         sa.Column("project_id", sa.Uuid(), nullable=False),
         sa.Column("messages", sa.JSON(), nullable=False),
@@ -243,8 +354,30 @@ def upgrade() -> None:
         sa.Column("content_hash", sa.String(), nullable=False),
         sa.Column("is_retired", sa.Boolean(), nullable=False),
         sa.Column("written_by", sa.Uuid(), nullable=True),
+        sa.Column("import_id", sa.Uuid(), nullable=True),
+        sa.Column("import_row", sa.Integer(), nullable=True),
+        sa.Column(
+            "held_for",
+            sa.Enum(
+                "arriving",
+                "length",
+                "language",
+                "personal_data",
+                "prefix",
+                "near",
+                "cap",
+                name="heldfor",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=True,
+        ),
+        sa.Column("held_note", sa.String(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["import_id"], ["prompt_import.id"], name=op.f("fk_prompt_import_id_prompt_import")),
         sa.ForeignKeyConstraint(
             ["project_id"], ["project.id"], name=op.f("fk_prompt_project_id_project"), ondelete="CASCADE"
         ),
@@ -256,6 +389,17 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_prompt_project_id_id"), ["project_id", "id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_prompt_project_id_split_is_retired"), ["project_id", "split", "is_retired"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_prompt_project_id_source_organisation_split"),
+            ["project_id", "source_organisation", "split"],
+            unique=False,
+        )
+        batch_op.create_index(
+            batch_op.f("ix_prompt_project_id_source_user_split"), ["project_id", "source_user", "split"], unique=False
+        )
+        batch_op.create_index(
+            batch_op.f("ix_prompt_import_id_held_for_import_row"), ["import_id", "held_for", "import_row"], unique=False
         )
 
     op.create_table(
@@ -658,7 +802,9 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column(
             "queue",
-            sa.Enum("touchstone", "sampling", name="queue", native_enum=False, create_constraint=True, length=32),
+            sa.Enum(
+                "touchstone", "sampling", "imports", name="queue", native_enum=False, create_constraint=True, length=32
+            ),
             nullable=False,
         ),
         sa.Column("device", sa.String(), nullable=False),

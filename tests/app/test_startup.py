@@ -96,7 +96,7 @@ def test_a_redis_that_is_given_is_not_started(installation: Settings) -> None:
     with listen("127.0.0.1", 0) as listener:
         own = [child.name for child in children(installation, listener)]
         given = installation.model_copy(update={"redis_url": "redis://elsewhere:6379/0"})
-        assert own[:3] == ["redis", "web", "scheduler"]
+        assert own[:4] == ["redis", "web", "scheduler", "importer"]
         assert [child.name for child in children(given, listener)] == own[1:]
 
 

@@ -68,8 +68,10 @@ def import_prompts(page: Page) -> None:
         "Write a story about a fox and the moon.\nWrite a story about a bee and a hat.\n"
     )
     page.get_by_role("button", name="Preview").click()
-    expect(page.get_by_text("2 will be taken")).to_be_visible()
-    page.get_by_role("button", name="Import 2 prompts").click()
+    expect(page.get_by_text("2 would be taken")).to_be_visible()
+    page.get_by_role("button", name="Start the import").click()
+    expect(page.get_by_text("2 prompts are in use")).to_be_visible(timeout=MINUTES)
+    page.get_by_role("link", name="See the pool").click()
     expect(page.get_by_text("204 in the pool")).to_be_visible()
 
 

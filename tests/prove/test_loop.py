@@ -21,6 +21,7 @@ from tests.browser.conftest import free_port
 from tests.system.forms import form_values
 from tests.system.installation import Installation
 from tests.system.loop import Loop, first_admin, write_jsonl
+from tests.workers.jobs.processes import eventually
 
 # fmt: off
 WHO = ["dog", "cat", "bear", "boy", "girl", "fox", "bird", "frog", "mouse", "rabbit", "duck",
@@ -52,8 +53,10 @@ def words(estimate: Estimate, *, percent: bool = True) -> str:
 def import_prompts(loop: Loop, file: Path) -> None:
     address = f"/p/{loop.slug}/prompts/import"
     page = loop.admin.post(address, files={"file": (file.name, file.read_bytes(), "application/jsonl")})
-    confirm = loop.admin.post(f"{address}/confirm", data=form_values(page.text, f"{address}/confirm"))
-    assert confirm.is_success, confirm.text[:2000]
+    here = page.url.path
+    started = loop.admin.post(here, data=form_values(page.text, here) | {"then": "start", "prefix_characters": ""})
+    assert started.is_success, started.text[:2000]
+    eventually(lambda: "prompts are in use" in loop.admin.get(here).text, what="the import is done")
 
 
 Measure = Callable[[list[dict[str, str]], str], float]

@@ -22,7 +22,8 @@ _LINK = re.compile(r"(http://\S+)(/welcome/\S+)")
 # A word at whose end each child is known.
 _MARKS = {
     "web": "app.serving",
-    "worker": "workers.celery_app",
+    "worker": "touchstone",  # its queue
+    "importer": "imports",
     "scheduler": "workers.scheduler",
     "redis": "redis-server",
 }

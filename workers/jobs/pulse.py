@@ -17,6 +17,8 @@ from app.core.config import get_settings
 from app.core.db import writing
 from app.core.errors import DomainError
 from app.core.queue import Queue
+from app.prompts.intake import service as imports
+from app.prompts.models import PromptImport
 from app.runs import service, shares, workers
 from app.runs.models import Run, SamplingShare
 
@@ -38,7 +40,7 @@ class Pulse:
 
     def start(self, queue: Queue = Queue.touchstone) -> None:
         self._queue = queue
-        self._device = device_name()
+        self._device = "imports" if queue is Queue.imports else device_name()
         self.beat()
         self._thread.start()
 
@@ -62,7 +64,14 @@ class Pulse:
             yield
 
     @contextmanager
-    def _at_work(self, run_id: uuid.UUID, say_alive: Callable[[Session], object]) -> Iterator[None]:
+    def importing(self, row: PromptImport) -> Iterator[None]:
+        claim = row.claimed_by
+        assert claim is not None
+        with self._at_work(None, lambda session: imports.beat(session, row.id, claim=claim)):
+            yield
+
+    @contextmanager
+    def _at_work(self, run_id: uuid.UUID | None, say_alive: Callable[[Session], object]) -> Iterator[None]:
         self._run_id, self._say_alive = run_id, say_alive
         self.beat()
         try:

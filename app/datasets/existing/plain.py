@@ -4,19 +4,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-Turn = dict[str, str]
+from app.prompts.turns import ROLES, SPLITS
+from app.prompts.turns import NotThisShape as NotThisShape
+from app.prompts.turns import Turn as Turn
+from app.prompts.turns import text_of as text_of
+from app.prompts.turns import turns_of as turns_of
+
 Values = dict[str, Any]
 
-_ROLES = {
-    "system": "system", "user": "user", "human": "user", "prompter": "user", "instruction": "user",
-    "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatbot": "assistant",
-}  # fmt: skip
-_SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "dev": "valid", "test": "test"}
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-
-
-class NotThisShape(ValueError):
-    """A row is not what its shape says; the message is for the person whose file it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,40 +51,11 @@ class Labeled:
     about: Values = field(default_factory=dict)  # of the prompt: source, organisation, split, use_case, language
 
 
-def text_of(value: Any, name: str) -> str:
-    if not isinstance(value, str):
-        raise NotThisShape(f"`{name}` is not text")
-    if not value.strip():
-        raise NotThisShape(f"`{name}` is empty")
-    return value.strip()
-
-
-def turns_of(value: Any, name: str) -> list[Turn]:
-    """A conversation: a text, a list of messages, or a list of [role, text]."""
-    if isinstance(value, str):
-        return [{"role": "user", "content": text_of(value, name)}]
-    if not isinstance(value, list) or not value:
-        raise NotThisShape(f"`{name}` is neither text nor a list of messages")
-    return [_turn_of(each, name) for each in value]
-
-
-def _turn_of(value: Any, name: str) -> Turn:
-    if isinstance(value, dict):
-        role, content = value.get("role", value.get("from")), value.get("content", value.get("value"))
-    elif isinstance(value, list) and len(value) == 2:
-        role, content = value
-    else:
-        raise NotThisShape(f"a turn of `{name}` is neither a message nor a [role, text]")
-    if str(role).lower() not in _ROLES:
-        raise NotThisShape(f"a turn of `{name}` is by {role!r}, who is neither system, user nor assistant")
-    return {"role": _ROLES[str(role).lower()], "content": text_of(content, name)}
-
-
 def transcript_of(text: str) -> list[Turn]:
     r"""The turns of a text such as `\n\nHuman: ...\n\nAssistant: ...`."""
     pieces = _SPEAKER.split("\n\n" + text.strip())
     turns = zip(pieces[1::2], pieces[2::2], strict=True)
-    return [{"role": _ROLES[speaker.lower()], "content": said.strip()} for speaker, said in turns]
+    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in turns]
 
 
 def answer_of(turns: list[Turn], name: str) -> str:
@@ -113,5 +80,5 @@ def about(values: Values) -> Values:
     """What a row says of where its prompt is from, under the names that our own import knows."""
     known = {name: values.get(name) for name in ("source", "use_case", "language", "user", "organisation")}
     known["organisation"] = known["organisation"] or values.get("group")
-    known["split"] = _SPLITS.get(str(values.get("split")).lower())
+    known["split"] = SPLITS.get(str(values.get("split")).lower())
     return {name: str(value)[:200] for name, value in known.items() if isinstance(value, str | int) and value != ""}

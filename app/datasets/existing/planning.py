@@ -13,9 +13,9 @@ from app.labeling.models import Assignment, Batch, Demonstration, Item
 from app.labeling.service import MOST_COMPLETIONS
 from app.projects.models import Project
 from app.prompts import service as prompts
-from app.prompts.models import Prompt
+from app.prompts.models import Prompt, Verdict
 from app.prompts.readers import RawRow
-from app.prompts.schemas import ImportReport, Verdict, keepable
+from app.prompts.schemas import ImportReport, keepable
 from app.prompts.splits import content_hash
 
 ROWS_AT_ONCE = 1000

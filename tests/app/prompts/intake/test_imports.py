@@ -1,0 +1,288 @@
+"""Imports of prompts from end to end: what is in the pool and in the report afterwards."""
+
+import csv
+import gzip
+import io
+import json
+import uuid
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import func, select
+
+from app.accounts.models import Person
+from app.core.config import get_settings
+from app.core.db import reading, writing
+from app.core.errors import Conflict, Invalid
+from app.core.storage import get_artefacts
+from app.projects.models import Project
+from app.prompts import service as prompts
+from app.prompts.intake import report, service, settling, taking
+from app.prompts.intake.settings import ImportSettings
+from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport, PromptKind, Verdict
+from app.prompts.readers import RawRow
+from tests.app.prompts.intake.at_work import draft, jsonl, start, take, texts, work
+from workers.jobs import prompt_import
+
+
+def pool(project: Project) -> list[Prompt]:
+    with reading() as session:
+        query = select(Prompt).where(Prompt.project_id == project.id, Prompt.is_retired.is_(False))
+        return list(session.scalars(query.order_by(Prompt.import_row, Prompt.id)))
+
+
+def left_out(row: PromptImport) -> list[dict[str, object]]:
+    return [json.loads(line) for line in b"".join(report.left_out_jsonl(get_artefacts(), row)).splitlines()]
+
+
+@pytest.fixture
+def installation_url(database_url: str) -> str:
+    """On both databases."""
+    return database_url
+
+
+def test_rows_are_taken_and_the_others_reported(project: Project, admin: Person) -> None:
+    content = jsonl({"prompt": "One", "user": 7}, {"prompt": "One"}, {"prompt": ""}, "text") + b"{oops\n"
+    row = take(project, admin, content)
+    assert (row.state, row.total, row.position) == (ImportState.done, 5, 0)
+    assert row.counts == {"taken": 1, "duplicate": 1, "refused": 3}
+    [prompt] = pool(project)
+    assert (prompt.source, prompt.source_user, prompt.import_id, prompt.import_row) == ("file.jsonl", "7", row.id, 1)
+    said = left_out(row)
+    assert [(each["line"], each["verdict"]) for each in said] == [
+        (2, "duplicate"), (3, "refused"), (4, "refused"), (5, "refused")
+    ]  # fmt: skip
+    assert said[1]["row"] == {"prompt": ""}
+    assert "no text in `prompt`" in str(said[1]["reason"])
+    lines = list(csv.DictReader(io.StringIO(b"".join(report.left_out_csv(get_artefacts(), row)).decode())))
+    assert [line["line"] for line in lines] == ["2", "3", "4", "5"]
+    with reading() as session:
+        assert [each.number for each in report.first_left_out(session, row, Verdict.refused)] == [3, 4, 5]
+    assert row.upload_key is None  # what was sent is not kept for longer than it takes
+
+
+def test_nothing_is_in_use_before_all_of_it_is(
+    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "ROWS_AT_ONCE", 2)
+    import_id = draft(project, admin, jsonl(*({"prompt": f"Number {n}"} for n in range(5))))
+    start(import_id, admin)
+    seen: list[int] = []
+
+    def interrupted(held: prompt_import.Held) -> None:
+        seen.append(len(pool(project)))
+        raise prompt_import.Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prompt_import, "_settle", interrupted)
+        assert work(import_id).state == ImportState.stopped
+    assert seen == [0]
+    with writing() as session:
+        service.resume(session, session.get_one(PromptImport, import_id), by=admin)
+    assert work(import_id).counts == {"taken": 5}
+    assert texts(pool(project)) == [f"Number {n}" for n in range(5)]
+
+
+def test_what_is_stopped_goes_on_or_goes_away(project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "ROWS_AT_ONCE", 2)
+    import_id = draft(project, admin, jsonl(*({"prompt": f"Number {n}"} for n in range(7))))
+    start(import_id, admin)
+    read_chunk, chunks = taking.read_chunk, iter(range(10))
+
+    def asked_to_stop(*args: object) -> object:
+        if next(chunks) == 1:
+            with writing() as session:
+                service.ask_to_stop(session, session.get_one(PromptImport, import_id), by=admin)
+        return read_chunk(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(taking, "read_chunk", asked_to_stop)
+    stopped = work(import_id)
+    assert (stopped.state, stopped.position, stopped.counts) == (ImportState.stopped, 4, {"taken": 4})
+    with writing() as session:
+        row = session.get_one(PromptImport, import_id)
+        assert len(settling.held_prompts(session, row, HeldFor.arriving)) == 4
+        key = service.discard(session, row, by=admin)
+    assert key == stopped.upload_key
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(Prompt)) == 0
+        with pytest.raises(Conflict, match="discarded"):
+            service.resume(session, session.get_one(PromptImport, import_id), by=admin)
+
+
+def test_a_chunk_whose_answer_was_lost_is_taken_once(project: Project, admin: Person) -> None:
+    import_id = draft(project, admin, jsonl({"prompt": "One"}, {"prompt": "Two"}))
+    start(import_id, admin)
+    with writing() as session:
+        held = service.claim(session, import_id, worker="w")
+    assert held is not None
+    read = taking.read_chunk(
+        [RawRow(1, {"prompt": "One"})], ImportSettings.model_validate({"columns": {"prompt": "prompt"}})
+    )
+    for _ in range(2):
+        with writing() as session:
+            taking.take_chunk(session, held, read, start=0, position=1, book=prompts_book(), store=get_artefacts())
+    with reading() as session:
+        assert session.get_one(PromptImport, import_id).counts == {"taken": 1}
+
+
+def prompts_book() -> object:
+    from app.prompts.splits import SplitBook
+
+    return SplitBook()
+
+
+def test_one_import_of_a_project_at_a_time(project: Project, admin: Person) -> None:
+    first, second = (draft(project, admin, jsonl({"prompt": text})) for text in ("One", "Two"))
+    for import_id in (first, second):
+        start(import_id, admin)
+    with writing() as session:
+        assert service.claim(session, first, worker="a") is not None
+    with writing() as session:
+        assert service.claim(session, second, worker="b") is None
+        assert service.claim(session, first, worker="b") is None
+
+
+def test_silent_workers_lose_their_import(project: Project, admin: Person) -> None:
+    import_id = draft(project, admin, jsonl({"prompt": "One"}))
+    start(import_id, admin)
+    for attempt in range(1, service.MAX_ATTEMPTS + 1):
+        with writing() as session:
+            held = service.claim(session, import_id, worker="dies")
+            assert held is not None
+            assert held.attempts == attempt
+            held.heartbeat_at = held.created_at.replace(year=2020)
+        with writing() as session:
+            assert service.sweep(session, workers=1) == 1
+        with writing() as session, pytest.raises(service.ClaimLost):
+            service.progress(session, import_id, claim="dies#1")
+    with reading() as session:
+        row = session.get_one(PromptImport, import_id)
+        assert row.state == ImportState.failed
+        assert "died 5 times" in str(row.error)
+
+
+MANY = 20_000  # beyond what the preview reads
+BAD_FILES = [
+    ("a.jsonl", b'{"prompt": "ok"}\n' * MANY + b'{"prompt": "caf\xe9"}\n', "line 20001 has the byte 0xe9"),
+    ("a.jsonl.gz", gzip.compress(b'{"prompt": "ok"}\n' * 20000)[:-40], "can't be unpacked"),
+    ("a.jsonl.gz", gzip.compress(b'{"prompt": "ok"}\n' * MANY + b" " * 2_000_000), "larger than 1 MiB"),
+    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b'"never closed,ann\n' * 3, "is not CSV"),
+    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b"x" * 200_000 + b",ann\n", "field larger than field limit"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), BAD_FILES)
+def test_a_file_that_is_broken_in_its_middle_changes_nothing(
+    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, words: str
+) -> None:
+    monkeypatch.setattr(get_settings(), "prompt_unpacked_mib", 1)
+    row = take(project, admin, content, name=name)
+    assert row.state == ImportState.failed
+    assert words in str(row.error)
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(Prompt)) == 0
+
+
+def parquet(rows: list[dict[str, object]], **options: object) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), out, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", b"", "nothing in it"),
+        ("a.jsonl", b'{"prompt": "a"}'.decode().encode("utf-16"), "UTF-16"),
+        ("a.txt", b"a line\n" * MANY + "weiß".encode("latin-1"), "line 20001 has the byte 0xdf"),
+        ("a.zip", b"PK\x03\x04 and so on", "zip archive"),
+        ("a.csv", b"prompt,prompt\na,b\n", "names `prompt` twice"),
+        ("a.jsonl", b'[{"prompt": "a"}', "JSON list"),
+        ("a.parquet", parquet([{"prompt": "a"}])[:-20], "Parquet"),
+        ("a.parquet.gz", gzip.compress(parquet([{"prompt": "a"}])), "in this gzip file"),
+        ("a.jsonl.gz", b"\x1f\x8bnot gzip at all", "can't be unpacked"),
+    ],
+)
+def test_a_file_whose_beginning_cannot_be_read_is_refused_at_once(
+    project: Project, admin: Person, name: str, content: bytes, words: str
+) -> None:
+    with pytest.raises(Invalid, match=words):
+        draft(project, admin, content, name=name)
+    with reading() as session:
+        assert session.scalar(select(func.count()).select_from(PromptImport)) == 0
+    assert not list((get_settings().state_dir / "artefacts").rglob("uploads/*/*"))
+
+
+def test_one_bad_row_is_only_that(project: Project, admin: Person) -> None:
+    rows = [
+        b'{"prompt": "a", "prompt": "b"}',
+        b'{"messages": [{"role": "user", "content": null}]}',
+        b'{"messages": [null]}',
+        b'{"prompt": "' + b"x" * (2**22) + b'"}',
+        b'{"prompt": ' + b"9" * 5000 + b"}",
+        b'{"prompt": "good"}',
+    ]
+    row = take(project, admin, b"\n".join(rows))
+    assert row.counts == {"taken": 1, "refused": 5}
+    reasons = [str(each["reason"]) for each in left_out(row)]
+    for reason, words in zip(reasons, ("twice", "not text", "neither a message", "longer than", "JSON"), strict=True):
+        assert words in reason
+
+
+def test_parquet_csv_and_packed_files_say_the_same(project: Project, admin: Person) -> None:
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    rows: list[dict[str, object]] = [{"messages": chat, "group": "Mill"}, {"messages": [], "group": None}]
+    first = take(project, admin, parquet(rows), name="a.parquet")
+    assert (first.format, first.counts) == ("parquet", {"taken": 1, "refused": 1})
+    assert (pool(project)[0].messages, pool(project)[0].source_organisation) == (chat, "Mill")
+    again = take(project, admin, gzip.compress(jsonl(*rows)), name="b.jsonl.gz")
+    assert again.counts == {"duplicate": 1, "refused": 1}
+    table = "Messages;group\n" + ";".join(['"' + json.dumps(chat).replace('"', '""') + '"', "Mill"]) + "\n"
+    assert take(project, admin, table.encode(), name="c.csv").counts == {"duplicate": 1}
+
+
+def test_examples_make_a_prompt_each(project: Project, admin: Person) -> None:
+    pairs = [{"input": f"q{n}", "output": f"a{n}"} for n in range(3)]
+    row = take(project, admin, jsonl({"instruction": "Answer.", "instances": pairs}))
+    assert row.counts == {"taken": 3}
+    found = pool(project)
+    assert "Answer.\n\nq1\na1\n\nq2\na2\n\nq0" in texts(found)
+    assert {prompt.kind for prompt in found} == {PromptKind.few_shot}
+    assert {prompt.import_row for prompt in found} == {1}
+
+
+def test_conversations_end_with_the_user(project: Project, admin: Person) -> None:
+    chat = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]
+    row = take(project, admin, jsonl({"conversations": chat}))
+    assert "last message must be the user's" in str(left_out(row)[0]["reason"])
+    row = take(project, admin, jsonl({"conversations": chat}), up_to_last_user=True)
+    assert row.counts == {"taken": 1}
+    assert pool(project)[0].messages == [{"role": "user", "content": "Hi"}]
+
+
+def test_a_source_stays_in_its_split_across_chunks(
+    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "ROWS_AT_ONCE", 1)
+    rows = [
+        {"prompt": f"Number {n}", "organisation": "Mill", "split": split}
+        for n, split in enumerate(("test", "", "train"))
+    ]
+    row = take(project, admin, jsonl(*rows))
+    assert row.counts == {"taken": 2, "refused": 1}
+    assert {prompt.split for prompt in pool(project)} == {"test"}
+
+
+def test_a_request_and_an_import_judge_alike(project: Project, admin: Person) -> None:
+    """What the pool has by one way is a duplicate by the other."""
+    take(project, admin, b"Write a  story.\n", name="a.txt")
+    with writing() as session:
+        rows = [RawRow(1, {"prompt": "Write a story."})]
+        again = prompts.import_prompts(session, project, rows, person=None, source="api")
+    assert len(again.duplicates) == 1
+
+
+def test_an_unknown_import_is_not_there(project: Project) -> None:
+    with reading() as session, pytest.raises(Exception, match="no such import"):
+        service.import_of_project(session, project, uuid.uuid4())
