@@ -1,25 +1,26 @@
 """Draws completions from a causal language model, a prompt's keys and values computed once for all its completions.
 
-A prompt is read once and its keys and values copied for its K completions, one row each. A row that has ended
+A prompt is read once for its K completions, one row each. A row that has ended
 makes room for the next prompt's, so the batch stays full until no prompts wait; then it shrinks. Which token
 comes next is a function of the row's own uniform numbers, never of a global random state or of its neighbours.
 """
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from workers.training.adapters import has_lora
 from workers.training.decoding_attention import attending_by_products
 from workers.training.matmul import weights_laid_out
 from workers.training.processes import gathered, share
-from workers.training.step_masks import refuse_unknown_attention, step_masks
+from workers.training.rows_by_model import RowsByModel
+from workers.training.rows_by_weights import RowsByWeights, goes_by_weights
+from workers.training.step_masks import refuse_unknown_attention
 
 IDLE_SHARE = 0.25  # rows that have ended wait until they are this share of the batch, then are all refilled or dropped
 CPU_CACHE_BYTES = 1 << 30
@@ -49,48 +50,6 @@ class Drawn:
     ended: bool = False  # by an EOS, not by the limit
 
 
-@dataclass(slots=True)
-class Cursor:
-    """Where the next key and value of each row go, and how many columns any row looks at."""
-
-    positions: Tensor  # (R,)
-    width: int = 0
-    places: Tensor | None = None  # (R * heads,) the same, in a layer's keys as rows (R * heads * columns, width)
-
-    def move(self, *, heads: int, columns: int) -> None:
-        """Looks up `positions` after they have changed."""
-        self.width = int(self.positions.max()) + 1
-        firsts = torch.arange(len(self.positions) * heads, device=self.positions.device) * columns
-        self.places = firsts + self.positions.repeat_interleave(heads)
-
-
-class RowLayer(CacheLayerMixin):
-    """One layer's keys and values (R, heads, columns, width): each row fills its own columns from the left."""
-
-    def __init__(self, keys: Tensor, values: Tensor, cursor: Cursor) -> None:
-        super().__init__()
-        self.keys, self.values, self.cursor = keys, values, cursor
-        self.is_initialized = True
-
-    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing is lazy here."""
-
-    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        for kept, new in ((self.keys, key_states), (self.values, value_states)):
-            rows = new.reshape(-1, new.shape[-1]).to(kept.dtype)  # under autocast the two differ
-            kept.view(-1, kept.shape[-1]).index_copy_(0, self.cursor.places, rows)
-        return self.keys[:, :, : self.cursor.width], self.values[:, :, : self.cursor.width]
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.cursor.width, 0
-
-    def get_seq_length(self) -> int:
-        return self.cursor.width - 1
-
-    def get_max_length(self) -> int:
-        return self.keys.shape[2]
-
-
 def draw_completions(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], uniforms: Tensor, *, decoding: Decoding
 ) -> list[list[Drawn]]:
@@ -104,7 +63,9 @@ def draw_completions(
     assert not model.training, "dropout must be off while completions are drawn"
     refuse_unknown_attention(model.config)
     batch = Batch(model, prompts, uniforms, decoding)
-    with torch.no_grad(), weights_laid_out(model), attending_by_products(model):
+    has_own_layout = goes_by_weights(model) and not has_lora(model)
+    laid_out = nullcontext() if has_own_layout else weights_laid_out(model)
+    with torch.no_grad(), laid_out, attending_by_products(model):
         while batch.make_room():
             batch.step()
     return batch.drawn
@@ -131,36 +92,30 @@ class Batch:
         self.drawn = [[Drawn() for _ in range(self.copies)] for _ in prompts]
         self.waiting = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))  # the shortest is taken first
         self.owner: list[tuple[int, int] | None] = []
-        self.layers: list[RowLayer] = []
 
     def make_room(self) -> bool:
         """Give idle rows to waiting prompts or drop them, when they are worth the copying. False: all is drawn."""
         idle = [r for r, owner in enumerate(self.owner) if owner is None]
         if self.owner and len(idle) < max(1, IDLE_SHARE * len(self.owner)):
             return True
+        if not self.waiting and len(idle) == len(self.owner):
+            return False
         if not self.waiting:
             self._keep([r for r, owner in enumerate(self.owner) if owner is not None])
         elif not self.owner:
             self._open()
         elif len(idle) >= self.copies:
             self._read_prompts(idle)
-        return bool(self.owner)
+        return True
 
     def step(self) -> None:
         """One token for every row that has not ended."""
-        self.cursor.move(heads=self.layers[0].keys.shape[1], columns=self.columns)
-        logits = self.model(
-            input_ids=self.tokens[:, None],
-            position_ids=self.cursor.positions[:, None],
-            attention_mask=step_masks(self.model.config, self.cursor.positions, self.cursor.width),
-            past_key_values=Cache(layers=self.layers),
-            use_cache=True,
-        ).logits[:, -1]
+        logits = self.rows.step(self.tokens)
         chances = self.chances.gather(1, self.drawn_tokens[:, None])[:, 0]
         self.tokens, logprobs = pick_tokens(logits.float(), chances, decoding=self.decoding)
         self._note(self.tokens.tolist(), logprobs.tolist())
         live = torch.tensor([owner is not None for owner in self.owner], device=self.tokens.device)
-        self.cursor.positions = self.cursor.positions + live
+        self.rows.move(live)
         self.drawn_tokens = self.drawn_tokens + live
 
     def _note(self, tokens: list[int], logprobs: list[float]) -> None:
@@ -177,49 +132,38 @@ class Batch:
     def _open(self) -> None:
         """Set aside as many rows as may be in flight, each with room for the longest prompt and completion."""
         device = self.model.device
-        self.columns = max(len(prompt) for prompt in self.prompts) + self.decoding.max_new_tokens
-        rows = min(self.decoding.rows, len(self.waiting) * self.copies, rows_that_fit(self.model, self.columns))
+        columns = max(len(prompt) for prompt in self.prompts) + self.decoding.max_new_tokens
+        rows = min(self.decoding.rows, len(self.waiting) * self.copies, rows_that_fit(self.model, columns))
         rows = max(1, rows // self.copies) * self.copies
         self.tokens = torch.zeros(rows, dtype=torch.long, device=device)
         self.drawn_tokens = torch.zeros(rows, dtype=torch.long, device=device)
         self.chances = torch.zeros(rows, self.uniforms.shape[2], device=device)
-        self.cursor = Cursor(torch.zeros_like(self.tokens))
+        self.rows: RowsByWeights | RowsByModel = (
+            RowsByWeights(self.model, rows=rows, copies=self.copies, columns=columns)
+            if goes_by_weights(self.model)
+            else RowsByModel(self.model, rows=rows, columns=columns)
+        )
         self.owner = [None] * rows
         self._read_prompts(list(range(rows)))
 
     def _read_prompts(self, idle: list[int]) -> None:
         """Read as many waiting prompts as there is room for, once each, and start their completions in idle rows."""
         taken = [self.waiting.pop() for _ in range(min(len(self.waiting), len(idle) // self.copies))]
-        # The last token is left to the first step, which then is a step like any other.
-        known = [torch.tensor(self.prompts[i][:-1] or self.prompts[i], device=self.model.device) for i in taken]
-        read = DynamicCache()
-        ids = pad_sequence(known, batch_first=True)  # padding on the right is out of causality's sight
-        self.model(input_ids=ids, past_key_values=read, use_cache=True, logits_to_keep=1)
         rows = torch.tensor(idle[: len(taken) * self.copies], device=self.model.device)
-        if not self.layers:
-            self.layers = [self._empty_layer(layer.keys, layer.values) for layer in read.layers]
-        for layer, new in zip(self.layers, read.layers, strict=True):
-            layer.keys[rows, :, : ids.shape[1]] = new.keys.repeat_interleave(self.copies, dim=0)
-            layer.values[rows, :, : ids.shape[1]] = new.values.repeat_interleave(self.copies, dim=0)
+        self.rows.read([self.prompts[i] for i in taken], rows)
         owners = [(i, k) for i in taken for k in range(self.copies)]
         for r, owner in zip(rows.tolist(), owners, strict=True):
             self.owner[r] = owner
-        last = torch.tensor([(self.prompts[i][-1], len(self.prompts[i]) - 1) for i, _ in owners], device=rows.device)
-        self.tokens[rows], self.cursor.positions[rows], self.drawn_tokens[rows] = last[:, 0], last[:, 1], 0
+        self.tokens[rows] = torch.tensor([self.prompts[i][-1] for i, _ in owners], device=rows.device)
+        self.drawn_tokens[rows] = 0
         self.chances[rows] = self.uniforms[taken].flatten(0, 1)
-
-    def _empty_layer(self, *like: Tensor) -> RowLayer:
-        keys, values = (s.new_zeros(len(self.owner), s.shape[1], self.columns, s.shape[3]) for s in like)
-        return RowLayer(keys, values, self.cursor)
 
     def _keep(self, rows: list[int]) -> None:
         """Drop all other rows; what they wrote is noted already."""
         self.owner = [self.owner[r] for r in rows]
         kept = torch.tensor(rows, dtype=torch.long, device=self.tokens.device)
         self.tokens, self.drawn_tokens, self.chances = self.tokens[kept], self.drawn_tokens[kept], self.chances[kept]
-        self.cursor.positions = self.cursor.positions[kept]
-        for layer in self.layers:
-            layer.keys, layer.values = layer.keys[kept], layer.values[kept]
+        self.rows.keep(kept)
 
 
 def rows_that_fit(model: PreTrainedModel, columns: int) -> int:

@@ -33,7 +33,7 @@ def test_layers_of_another_attention_are_refused_in_words() -> None:
 
 
 def test_it_is_used_for_single_tokens_and_left_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, plain = of_architecture(PACKED[0]), []
+    model, plain = of_architecture(PACKED[-1]), []
     was = model.config._attn_implementation
 
     def counted(*args: object, **options: object) -> object:
