@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 
-from app.accounts.deps import Researcher
-from app.core.deps import ReadSession
+from app.accounts.deps import Admin, Researcher
+from app.core.deps import ReadSession, WriteSession
 from app.core.pages import render, wants_fragment
 from app.explorer import choices
 from app.explorer.completions import CompletionFilter, completions_part
@@ -17,9 +17,10 @@ from app.explorer.items import ItemFilter, Opinion, items_part
 from app.explorer.parts import SHOWN, Part
 from app.explorer.prompts import prompts_part
 from app.explorer.story import story_of
+from app.explorer.trace import trace, traced
 from app.projects.deps import CurrentProject
 from app.prompts.models import Split, UseCase
-from app.prompts.service import PromptFilter
+from app.prompts.service import PromptFilter, prompt_of_project, withdraw
 
 router = APIRouter(prefix="/p/{slug}/explore")
 Nothing = Literal[""]
@@ -82,6 +83,29 @@ def explore_distributions(
 ) -> Response:
     found = distributions(session, project) if figures else None
     return render(request, "explorer/distributions.html", found=found)
+
+
+@router.get("/trace")
+def explore_trace(
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
+    prompt: uuid.UUID | None = None, labeler: uuid.UUID | None = None, figures: bool = False,
+) -> Response:  # fmt: skip
+    """Whose trace it is at once; the trace, which reads every snapshot, where it is asked for."""
+    whose = traced(session, project, prompt=prompt, labeler=labeler)
+    found = trace(session, project, prompt=prompt, labeler=labeler) if figures else None
+    return render(request, "explorer/trace.html", whose=whose, found=found, query=str(request.query_params))
+
+
+@router.post("/prompts/{prompt_id}/withdraw")
+def withdraw_prompt(session: WriteSession, admin: Admin, project: CurrentProject, prompt_id: uuid.UUID) -> Response:
+    withdraw(session, prompt_of_project(session, project, prompt_id), by=admin)
+    return RedirectResponse(f"/p/{project.slug}/explore/prompts/{prompt_id}", 303)
+
+
+@router.post("/prompts/{prompt_id}/take-back")
+def take_prompt_back(session: WriteSession, admin: Admin, project: CurrentProject, prompt_id: uuid.UUID) -> Response:
+    withdraw(session, prompt_of_project(session, project, prompt_id), is_withdrawn=False, by=admin)
+    return RedirectResponse(f"/p/{project.slug}/explore/prompts/{prompt_id}", 303)
 
 
 @router.get("/prompts/{prompt_id}")

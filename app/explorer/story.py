@@ -7,7 +7,6 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
-from app.core.errors import NotFound
 from app.explorer.completions import FoundCompletion, described
 from app.labeling.answers import ItemSheet, open_item
 from app.labeling.current import is_current
@@ -15,6 +14,7 @@ from app.labeling.models import Assignment, AssignmentState, Batch, Completion, 
 from app.labeling.said import Said, said_of
 from app.projects.models import Project
 from app.prompts.models import Prompt
+from app.prompts.service import prompt_of_project
 
 MOST = 50  # of each: what is beyond is counted
 
@@ -49,9 +49,7 @@ class Story:
 
 
 def story_of(session: Session, project: Project, prompt_id: uuid.UUID, *, reader: Person) -> Story:
-    prompt = session.get(Prompt, prompt_id)
-    if prompt is None or prompt.project_id != project.id:
-        raise NotFound("There is no such prompt in this project.", mend="Choose one in the explorer.")
+    prompt = prompt_of_project(session, project, prompt_id)
     author = session.get(Person, prompt.written_by) if prompt.written_by else None
     query = select(Completion).where(Completion.prompt_id == prompt.id).order_by(Completion.id.desc()).limit(MOST)
     return Story(

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.cursors import rows_after
+from app.core.errors import NotFound
 from app.projects.models import Project
 from app.prompts.judging import Judge, read_row
 from app.prompts.models import PlainText, Prompt, Split, UseCase
@@ -145,6 +146,22 @@ def mentions(words: str) -> ColumnElement[bool]:
     """Whether a prompt's messages hold these words. JSON keeps é as \\u00e9, so the words are escaped alike."""
     needle = json.dumps(words)[1:-1]
     return cast(Prompt.messages, Text).icontains(needle, autoescape=True)
+
+
+def prompt_of_project(session: Session, project: Project, prompt_id: uuid.UUID) -> Prompt:
+    prompt = session.get(Prompt, prompt_id)
+    if prompt is None or prompt.project_id != project.id:
+        raise NotFound("There is no such prompt in this project.", mend="Choose one under Explore.")
+    return prompt
+
+
+def withdraw(session: Session, prompt: Prompt, *, is_withdrawn: bool = True, by: Person) -> None:
+    """From now on no one is asked about it, and no new snapshot holds it or labels of it. All of it is kept, and it can
+    be taken back."""
+    if prompt.is_retired != is_withdrawn:
+        prompt.is_retired = is_withdrawn
+        audit.record(session, by, "prompt.withdraw" if is_withdrawn else "prompt.take_back", subject=prompt)
+        session.flush()
 
 
 def prompts_by_id(session: Session, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Prompt]:
