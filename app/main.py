@@ -45,6 +45,8 @@ ROUTERS = (
     "app.datasets.routes",
     "app.datasets.download_routes",
     "app.runs.routes",
+    "app.runs.model_routes",
+    "app.runs.model_download_routes",
     "app.runs.api",
     "app.evals.routes",
     "app.people.routes",

@@ -62,6 +62,12 @@ class Artefacts:
         with self.fs.open(self._path(key), "rb") as file:
             yield file
 
+    def files(self, key: str) -> list[tuple[str, int]]:
+        """The files under `key`, by their names below it, with their sizes, in the order of their names."""
+        start = self._path(key).rstrip("/") + "/"
+        found = self.fs.find(start, detail=True)
+        return sorted((name.split(start, 1)[-1], int(facts["size"])) for name, facts in found.items())
+
     def size(self, key: str) -> int:
         return int(self.fs.size(self._path(key)))
 

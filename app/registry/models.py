@@ -21,6 +21,7 @@ class ModelState(StrEnum):
     adding = "adding"  # a worker is checking and converting it
     ready = "ready"
     refused = "refused"  # the reason stands in `error`
+    deleted = "deleted"  # its files are gone; what came of it still names it
 
 
 class Model(Identified, Base):

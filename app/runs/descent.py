@@ -23,9 +23,16 @@ class Descendant:
 
 def trained_on(session: Session, project: Project, snapshots: Iterable[Snapshot]) -> list[Descendant]:
     """Those whose run read one of these snapshots, and theirs, each once and after what it came of."""
-    names = {each.id: f"{each.kind.value}@{each.sha256[:8]}" for each in snapshots}
+    return _closure(session, project, {each.id: f"{each.kind.value}@{each.sha256[:8]}" for each in snapshots})
+
+
+def made_of_model(session: Session, project: Project, model: Model) -> list[Descendant]:
+    """Those whose run read this model, in any part, and theirs."""
+    return _closure(session, project, {model.id: model.name})
+
+
+def _closure(session: Session, project: Project, newest: dict[uuid.UUID, str]) -> list[Descendant]:
     found: dict[uuid.UUID, Descendant] = {}
-    newest = names
     while newest:
         made = [each for each in _made_of(session, project, newest) if each.model.id not in found]
         found |= {each.model.id: each for each in made}

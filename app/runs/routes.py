@@ -17,7 +17,7 @@ from app.projects import service as projects
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.quality import service as quality
-from app.runs import creation, history, lineage, newform, overview, runpage, service, workers
+from app.runs import creation, history, newform, overview, runpage, service, workers
 from app.runs.configs import RunKind
 
 router = APIRouter(prefix="/p/{slug}")
@@ -147,16 +147,3 @@ def continue_run(session: WriteSession, admin: Admin, project: CurrentProject, r
     run = service.run_of_project(session, project, run_id)
     service.resume(session, run, by=admin)
     return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
-
-
-@router.get("/models/{model_id}")
-def model_page(
-    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, model_id: uuid.UUID
-) -> Response:
-    """A model with all it came from, down to the labels: runs know that, so the page is theirs."""
-    return render(
-        request,
-        "registry/model.html",
-        family=lineage.family(session, project, model_id),
-        labels_in_words=lineage.labels_in_words,
-    )

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from touchstone.connection import Connection
+from touchstone.downloads import download
 from touchstone.records import Model, Prompt, Report, read
 from touchstone.runs import Run
 from touchstone.snapshots import Snapshot
@@ -93,6 +95,14 @@ class Project:
     def models(self, kind: str = "") -> Iterator[Model]:
         """Newest first. `kind`: base, sft, reward or policy."""
         return (read(Model, each) for each in self.connection.pages(f"{self._api}/models", kind=kind))
+
+    def download_model(self, model: Model, path: str | os.PathLike[str]) -> Path:
+        """Its Hugging Face folder with its card, as a tar file; goes on where it broke off."""
+        return download(self.connection, f"/p/{self.slug}/models/{model.id}/model.tar", path)
+
+    def model_card(self, model: Model) -> str:
+        """Where it comes from, what it was trained on and how, what it reached and what it can't do, as Markdown."""
+        return self.connection.ask("GET", f"/p/{self.slug}/models/{model.id}/card.md").text
 
     def runs(self, *, kind: str = "", state: str = "") -> Iterator[Run]:
         """Newest first."""

@@ -1,6 +1,5 @@
 """Snapshots: downloaded in any form, going on where a download broke off."""
 
-import hashlib
 import json
 import os
 import tempfile
@@ -10,9 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
-from touchstone.connection import ATTEMPTS, Connection, Unreachable, checked
+from touchstone.connection import Connection, checked
+from touchstone.downloads import download
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,32 +43,7 @@ class Snapshot:
         `form`: one of `forms`, the first if none is named. `file_type`: jsonl, csv or parquet. `split`: train, valid or
         test; all if none is named.
         """
-        address = self._address(form, file_type, split)
-        etag, target = self.connection.ask("HEAD", address).headers["ETag"], Path(path)
-        named = hashlib.sha256(etag.encode()).hexdigest()[:12]  # so that another file's part is never gone on with
-        part = target.with_name(f"{target.name}.{named}.part")
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._go_on(address, etag, part)
-                break
-            except httpx.TransportError as error:
-                if attempt == ATTEMPTS:
-                    raise Unreachable(
-                        f"The download broke off {ATTEMPTS} times; call again to go on: {error}"
-                    ) from error
-                self.connection.wait(attempt)
-        return part.replace(target)
-
-    def _go_on(self, address: str, etag: str, part: Path) -> None:
-        start = part.stat().st_size if part.exists() else 0
-        wanted = {"Range": f"bytes={start}-", "If-Range": etag} if start else {}
-        with self.connection.http.stream("GET", address, headers=wanted) as response:
-            if response.status_code == 416:  # there is nothing behind it: it was whole
-                return
-            is_rest = checked(response).status_code == 206
-            with part.open("ab" if is_rest else "wb") as file:
-                for block in response.iter_bytes():
-                    file.write(block)
+        return download(self.connection, self._address(form, file_type, split), path)
 
     def iter_rows(self, *, form: str = "", split: str = "") -> Iterator[dict[str, Any]]:
         """Row by row, as they arrive; nothing is kept."""

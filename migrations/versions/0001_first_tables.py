@@ -712,7 +712,14 @@ def upgrade() -> None:
         sa.Column(
             "state",
             sa.Enum(
-                "adding", "ready", "refused", name="modelstate", native_enum=False, create_constraint=True, length=32
+                "adding",
+                "ready",
+                "refused",
+                "deleted",
+                name="modelstate",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
             ),
             nullable=False,
         ),

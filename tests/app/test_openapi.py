@@ -4,7 +4,7 @@ import re
 
 from fastapi.testclient import TestClient
 
-FILES = re.compile("/datasets/|/prompts/imports/")
+FILES = re.compile(r"/datasets/|/prompts/imports/|/models/\{model_id\}/(model\.tar|card\.md)")
 
 
 def test_it_describes_what_scripts_ask_for_and_no_page(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from touchstone import ApiError, Client, Prompt, Unreachable
 
 from app.accounts.models import Person
 from app.core.db import writing
+from app.core.storage import get_artefacts
 from app.labeling import service as labeling
 from app.projects.models import Project
 from app.runs import service
@@ -41,6 +43,22 @@ def test_models_and_projects_are_records(connect: Connect, researcher: Person, p
     assert client.me()["role"] == "researcher"
     assert [each.slug for each in client.projects()] == [project.slug]
     assert [each.id for each in client.project(project.slug).models(kind="base")] == [str(model.id)]
+
+
+def test_a_model_is_downloaded_with_its_card(
+    connect: Connect, researcher: Person, project: Project, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "config.json").write_text("{}")
+    get_artefacts().put_folder("models/one", made)
+    with writing() as session:
+        make_model(session, project, name="starter").storage_key = "models/one"
+    mine = connect(researcher).project(project.slug)
+    model = next(mine.models())
+    with tarfile.open(mine.download_model(model, tmp_path / "starter.tar")) as packed:
+        assert set(packed.getnames()) == {"starter/config.json", "starter/README.md"}
+    assert mine.model_card(model).startswith("---\nlibrary_name: transformers")
 
 
 def test_a_run_is_started_followed_and_waited_for(connect: Connect, admin: Person, project: Project) -> None:
