@@ -35,6 +35,7 @@ ROUTERS = (
     "app.prompts.routes",
     "app.prompts.intake.api",
     "app.prompts.intake.routes",
+    "app.prompts.intake.review_routes",
     "app.prompts.intake.download_routes",
     "app.registry.api",
     "app.registry.routes",

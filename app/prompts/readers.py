@@ -139,7 +139,7 @@ def _read_csv(file: BinaryIO, needed: set[str] | None) -> Iterator[RawRow]:
 
 
 def _check_header(names: list[str], needed: set[str] | None) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise Invalid(f"The first line names `{twice[0]}` twice.", mend="Give each column a name of its own.")
     if needed and not needed & set(names):

@@ -10,7 +10,7 @@ from app.accounts.models import Person
 from app.core.db import reading
 from app.projects.models import Project
 from app.prompts.models import PromptImport
-from tests.app.prompts.intake.at_work import jsonl, work
+from tests.app.prompts.intake.at_work import jsonl, take, work
 from tests.browser.axe import serious_faults
 
 BrowseAs = Callable[[Person], Page]
@@ -58,3 +58,25 @@ def test_prompts_come_in_by_keyboard(
     page.get_by_role("link", name="Back to the import").press("Enter")
     page.get_by_role("button", name="Take all back").press("Enter")
     expect(page.get_by_role("status")).to_contain_text("4 prompts are in use")
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 380)])
+def test_held_prompts_are_decided_about_by_single_keys(
+    browse_as: BrowseAs, admin: Person, project: Project, scheme: str, width: int
+) -> None:
+    rows = [{"prompt": f"Mail {name}@example.org {number} times."} for number, name in enumerate(("ann", "ben", "cy"))]
+    row = take(project, admin, jsonl(*rows), personal_data="review")
+    page = browse_as(admin)
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"/p/{project.slug}/prompts/imports/{row.id}/review/personal_data")
+    for name, key in (("ann", "n"), ("ben", "m"), ("cy", "u")):
+        expect(page.locator("mark")).to_have_text(f"{name}@example.org")
+        fits(page, width)
+        page.keyboard.press(key)
+    expect(page.get_by_text("That was the last one.")).to_be_visible()
+    fits(page, width)
+    page.get_by_role("link", name="Begin with those that you left").press("Enter")
+    expect(page.locator("mark")).to_have_text("ann@example.org")
+    page.keyboard.press("r")
+    expect(page.get_by_text("Nothing is left to be decided about.")).to_be_visible()

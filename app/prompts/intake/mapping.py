@@ -33,7 +33,7 @@ _ABOUT = tuple(target for target in Target if target not in
 
 def columns_of(rows: Iterable[RawRow]) -> list[str]:
     """The names that the rows' fields have, in their order."""
-    return list(dict.fromkeys(str(name) for row in rows if isinstance(row.values, dict) for name in row.values))
+    return list(dict.fromkeys(str(n) for row in rows if isinstance(row.values, dict) for n in row.values if n != ""))
 
 
 def guess(rows: Sequence[RawRow]) -> ImportSettings:
@@ -77,7 +77,7 @@ def prompts_in(raw: RawRow, settings: ImportSettings) -> list[RawRow]:
 def _conversations(values: dict[str, Any], settings: ImportSettings) -> tuple[list[list[Turn]], bool]:
     columns = settings.columns
     head = _turn("system", values, columns.get(Target.system))
-    examples = _parsed(values.get(columns.get(Target.examples, "")))
+    examples = _parsed(_value(values, Target.examples, columns))
     if examples:
         pairs = [_pair(each) for each in _listed(examples, columns[Target.examples])]
         instruction = _text(values, columns)
@@ -86,10 +86,15 @@ def _conversations(values: dict[str, Any], settings: ImportSettings) -> tuple[li
         return [[*head, _user("\n\n".join(filter(None, [instruction, *(query for query, _ in pairs)])))]], False
     for target in (Target.messages, Target.prompt):
         name = columns.get(target, "")
-        given = _parsed(values.get(name))
+        given = _parsed(_value(values, target, columns))
         if isinstance(given, list) or (target is Target.messages and given not in (None, "")):
             return [[*head, *_until_the_answer(turns_of(given, name), name, settings)]], False
     return [[*head, _user(_needed(_text(values, columns), columns))]], False
+
+
+def _value(values: dict[str, Any], target: Target, columns: dict[Target, str]) -> Any:
+    """What a row says in the column that is this. A column may have an empty name: the row numbers of a table."""
+    return values.get(columns[target]) if target in columns else None
 
 
 def _until_the_answer(turns: list[Turn], name: str, settings: ImportSettings) -> list[Turn]:
@@ -143,7 +148,7 @@ def _pair(value: Any) -> tuple[str, str]:
 
 def _said(values: dict[str, Any], target: Target, settings: ImportSettings) -> Any:
     """What a row says of where its prompt is from, as our own import reads it; none where it says nothing."""
-    value = values.get(settings.columns.get(target, ""))
+    value = _value(values, target, settings.columns)
     if target is Target.flags:
         return value or None
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):

@@ -19,7 +19,14 @@ REASONS = {
     HeldFor.near: "nearly the same as another",
     HeldFor.cap: "too many of one source",
 }
-CHANGED = {"masked": "personal data masked", "language": "language found", "use_case": "use case by a rule"}
+CHANGED = {
+    "changed_masked": "personal data masked",
+    "changed_language": "language found",
+    "changed_use_case": "use case by a rule",
+    "reviewed_use": "used as they are, after a review",
+    "reviewed_mask": "masked in a review",
+    "reviewed_retire": "retired in a review",
+}
 _COLUMNS = ("line", "verdict", "reason", "row")
 
 
@@ -33,14 +40,12 @@ def held_counts(row: PromptImport) -> dict[HeldFor, int]:
 
 
 def in_use(row: PromptImport) -> int:
-    return counted(row, Verdict.taken) - sum(held_counts(row).values())
+    return counted(row, Verdict.taken) - sum(held_counts(row).values()) - int(row.counts.get("reviewed_retire", 0))
 
 
 def changed_counts(row: PromptImport) -> dict[str, int]:
-    """What the steps that change prompts did, in words."""
-    return {
-        words: row.counts[f"changed_{name}"] for name, words in CHANGED.items() if row.counts.get(f"changed_{name}")
-    }
+    """What the steps that change prompts did, and their review, in words."""
+    return {words: row.counts[name] for name, words in CHANGED.items() if row.counts.get(name)}
 
 
 def first_left_out(session: Session, row: PromptImport, verdict: Verdict) -> Sequence[ImportedRow]:

@@ -242,6 +242,15 @@ def test_parquet_csv_and_packed_files_say_the_same(project: Project, admin: Pers
     assert take(project, admin, table.encode(), name="c.csv").counts == {"duplicate": 1}
 
 
+def test_columns_without_a_name_are_left_out(project: Project, admin: Person) -> None:
+    """As spreadsheets and pandas write their row numbers."""
+    assert take(project, admin, b",Question,\n0,What is it?,x\n1,,x\n", name="a.csv").counts == {
+        "taken": 1,
+        "refused": 1,
+    }
+    assert texts(pool(project)) == ["What is it?"]
+
+
 def test_examples_make_a_prompt_each(project: Project, admin: Person) -> None:
     pairs = [{"input": f"q{n}", "output": f"a{n}"} for n in range(3)]
     row = take(project, admin, jsonl({"instruction": "Answer.", "instances": pairs}))
