@@ -52,6 +52,7 @@ ROUTERS = (
     "app.evals.routes",
     "app.people.routes",
     "app.explorer.routes",
+    "app.webhooks.routes",
 )
 
 PROBLEM: dict[str, Any] = {

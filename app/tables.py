@@ -9,6 +9,18 @@ from app.prompts import models as prompts
 from app.quality import models as quality
 from app.registry import models as registry
 from app.runs import models as runs
+from app.webhooks import models as webhooks
 
 metadata = Base.metadata
-__all__ = ["accounts", "datasets", "labeling", "metadata", "projects", "prompts", "quality", "registry", "runs"]
+__all__ = [
+    "accounts",
+    "datasets",
+    "labeling",
+    "metadata",
+    "projects",
+    "prompts",
+    "quality",
+    "registry",
+    "runs",
+    "webhooks",
+]

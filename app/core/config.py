@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         description="How long a trainer waits for sampling workers that give no sign before it draws itself.",
     )
     sweep_seconds: float = Field(10.0, gt=0, description="How often stale and lost runs are looked for.")
+    webhook_private_addresses: bool = Field(
+        False, description="Whether webhooks may go to private networks and this machine, and without TLS."
+    )
     api_requests_per_minute: int = Field(
         600, ge=0, description="Requests a minute that a web process answers to one API token; 0: any number."
     )

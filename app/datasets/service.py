@@ -24,6 +24,8 @@ from app.datasets.rows import Row
 from app.datasets.schemas import SnapshotFilter, read_filter
 from app.datasets.tally import Tally
 from app.projects.models import Project
+from app.webhooks.models import Event
+from app.webhooks.service import publish
 
 Example = Demonstration | Ranking | Prompt | Text
 IN_MEMORY = 16 * 2**20
@@ -83,6 +85,8 @@ def keep(session: Session, snapshot: Snapshot, by: Person | None) -> Snapshot:
         session.add(snapshot)
         session.flush()
         audit.record(session, by, "snapshot.freeze", subject=snapshot, sha256=snapshot.sha256, rows=snapshot.rows)
+        publish(session, snapshot.project_id, Event.snapshot_frozen, id=snapshot.id, kind=snapshot.kind,
+                sha256=snapshot.sha256, rows=snapshot.rows)  # fmt: skip
         return snapshot
     known = _by_digest(session, snapshot)
     assert known is not None, "the constraint that refused it names it"

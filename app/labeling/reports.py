@@ -12,6 +12,8 @@ from app.labeling.bench import own_assignment
 from app.labeling.leases import lock_person
 from app.labeling.models import Batch, BatchState, Item, Report, ReportKind
 from app.labeling.schemas import Report as ReportSent
+from app.webhooks.models import Event
+from app.webhooks.service import publish
 
 
 def report(session: Session, person: Person, assignment_id: uuid.UUID, sent: ReportSent) -> Report:
@@ -38,6 +40,7 @@ def report(session: Session, person: Person, assignment_id: uuid.UUID, sent: Rep
     if sent.kind == ReportKind.stop_cord and batch.state == BatchState.open:
         batch.state = BatchState.paused
         audit.record(session, person, "batch.stop_cord", subject=batch, **details)
+        publish(session, batch.project_id, Event.batch_stopped, id=batch.id, name=batch.name, reason=sent.reason)
     else:
         audit.record(session, person, f"report.{sent.kind.value}", subject=batch, **details)
     session.flush()

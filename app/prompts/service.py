@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.cursors import rows_after
-from app.core.errors import NotFound
+from app.core.errors import Conflict, NotFound
 from app.projects.models import Project
 from app.prompts.judging import Judge, read_row
-from app.prompts.models import PlainText, Prompt, Split, UseCase
+from app.prompts.models import HeldFor, PlainText, Prompt, Split, UseCase
 from app.prompts.readers import RawRow
 from app.prompts.schemas import ImportReport, JudgedRow
 from app.prompts.splits import content_hash, split_of
@@ -157,9 +157,11 @@ def prompt_of_project(session: Session, project: Project, prompt_id: uuid.UUID) 
 
 def withdraw(session: Session, prompt: Prompt, *, is_withdrawn: bool = True, by: Person) -> None:
     """From now on no one is asked about it, and no new snapshot holds it or labels of it. All of it is kept, and it can
-    be taken back."""
+    be taken back, as can what an import holds. Conflict: its import is still at work."""
+    if not is_withdrawn and prompt.held_for == HeldFor.arriving:
+        raise Conflict("Its import is not done yet.", mend="Continue the import, or wait for it.")
     if prompt.is_retired != is_withdrawn:
-        prompt.is_retired = is_withdrawn
+        prompt.is_retired, prompt.held_for, prompt.held_note = is_withdrawn, None, ""
         audit.record(session, by, "prompt.withdraw" if is_withdrawn else "prompt.take_back", subject=prompt)
         session.flush()
 

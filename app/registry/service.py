@@ -16,6 +16,8 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.queue import JobName, enqueue
 from app.projects.models import Project
 from app.registry.models import Model, ModelKind, ModelState
+from app.webhooks.models import Event
+from app.webhooks.service import publish
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _HUB = re.compile(r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -132,7 +134,12 @@ def add_base(
 def _settle(session: Session, model_id: uuid.UUID, **values: Any) -> bool:
     """Change a model that is still being added; duplicates of the job find it settled."""
     query = update(Model).where(Model.id == model_id, Model.state == ModelState.adding).values(**values)
-    return bool(session.execute(query).rowcount)  # type: ignore[attr-defined]
+    if not session.execute(query).rowcount:  # type: ignore[attr-defined]
+        return False
+    model = session.get_one(Model, model_id, populate_existing=True)
+    event = Event.model_ready if model.state == ModelState.ready else Event.model_refused
+    publish(session, model.project_id, event, id=model.id, name=model.name, error=model.error)
+    return True
 
 
 def mark_ready(

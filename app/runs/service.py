@@ -18,6 +18,8 @@ from app.projects.models import Project
 from app.registry import service as registry
 from app.registry.service import TrainedModel
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState, SamplingShare
+from app.webhooks.models import Event
+from app.webhooks.service import publish
 
 MAX_ATTEMPTS = 5  # claims in a row that ended without a new checkpoint
 
@@ -209,6 +211,8 @@ def _end(session: Session, run: Run, state: RunState, text: str, *, level: str =
     _forget_shares(session, run)
     log(session, run.id, text, level=level)
     audit.record(session, None, f"run.{state}", subject=run)
+    publish(session, run.project_id, Event.run_finished, id=run.id, name=run.name, kind=run.kind, state=state,
+            error=run.error, step=run.step)  # fmt: skip
     session.flush()
 
 

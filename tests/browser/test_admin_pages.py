@@ -18,6 +18,8 @@ from app.labeling.self_assessment import SelfAssessed, assess
 from app.labeling.submissions import submit
 from app.projects import service as projects
 from app.projects.models import GuidelinesKind, Project
+from app.webhooks import service as webhooks
+from app.webhooks.models import Webhook
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.browser.axe import serious_faults
 from tests.factories import make_person, make_prompt
@@ -68,6 +70,11 @@ def candidate(project: Project, labeler: Person) -> Person:
             ranked = Submission(ranks=dict.fromkeys("ABCD", 1), submission_key=key)
             submit(session, person, assignment.id, ranked if assignment.shown_order else text)
         assess(session, person, project, SelfAssessed(topics=["religion", "politics"], languages="Yoruba"))
+        told = Webhook(project_id=project.id, url="https://example.org/told", secret="x", events=["run.finished"],
+                       created_by=labeler.id)  # fmt: skip
+        session.add(told)
+        session.flush()
+        webhooks.ping(session, told)
         projects.publish_guidelines(session, project, GuidelinesKind.ranking, "# Be helpful\n\nPrefer short texts.")
         return person
 
@@ -86,6 +93,7 @@ def admin_pages(project: Project, candidate: Person) -> dict[str, str]:
         "candidate": f"{start}/labeling/screening/{candidate.id}",
         "self-assessment": f"{start}/self-assessment",
         "settings": f"{start}/settings",
+        "webhooks": f"{start}/webhooks",
         "guidelines": f"{start}/guidelines",
         "new guidelines": f"{start}/guidelines/ranking/new",
         "guidelines version": f"{start}/guidelines/ranking/2",

@@ -18,6 +18,8 @@ from app.projects.models import Project
 from app.prompts.intake.settings import HubSource, ImportSettings
 from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport, Stage
 from app.prompts.readers import ImportFormat
+from app.webhooks.models import Event
+from app.webhooks.service import publish
 
 MAX_ATTEMPTS = 5  # claims in a row that ended without getting further
 NUDGE_TAKES = timedelta(seconds=3)
@@ -105,7 +107,7 @@ def ask_to_stop(session: Session, row: PromptImport, *, by: Person) -> None:
     """Stop after the rows that are at hand. Asking twice changes nothing."""
     row = _locked(session, row)
     if row.state == ImportState.queued:
-        _end(row, ImportState.stopped)
+        _end(session, row, ImportState.stopped)
     elif row.state == ImportState.running:
         row.is_stop_asked = True
     else:
@@ -152,9 +154,12 @@ def _queue(session: Session, row: PromptImport) -> None:
     enqueue(session, JobName.import_prompts, row.id)
 
 
-def _end(row: PromptImport, state: ImportState, *, error: str | None = None) -> None:
+def _end(session: Session, row: PromptImport, state: ImportState, *, error: str | None = None) -> None:
     row.state, row.finished_at, row.claimed_by, row.error, row.note = state, now(), None, error, ""
     row.is_stop_asked = False
+    if state in (ImportState.done, ImportState.failed, ImportState.stopped):
+        publish(session, row.project_id, Event.import_finished, id=row.id, name=row.name, state=state,
+                error=error, counts=row.counts)  # fmt: skip
 
 
 # What a worker does with one
@@ -216,25 +221,25 @@ def look_over(session: Session, import_id: uuid.UUID, *, claim: str, settings: I
     for name, value in fetched.items():
         setattr(row, name, value)
     row.settings, row.stage = settings.model_dump(mode="json"), Stage.check
-    _end(row, ImportState.draft)
+    _end(session, row, ImportState.draft)
     row.finished_at, row.started_at, row.attempts = None, None, 0
 
 
 def finish(session: Session, import_id: uuid.UUID, *, claim: str) -> str | None:
     """All of it is in the pool. Returns the upload, which may be removed once this is committed."""
     row = held(session, import_id, claim)
-    _end(row, ImportState.done)
+    _end(session, row, ImportState.done)
     key, row.upload_key = row.upload_key, None
     audit.record(session, None, "prompts.import.done", subject=row, name=row.name, **row.counts)
     return key
 
 
 def stop(session: Session, import_id: uuid.UUID, *, claim: str) -> None:
-    _end(held(session, import_id, claim), ImportState.stopped)
+    _end(session, held(session, import_id, claim), ImportState.stopped)
 
 
 def fail(session: Session, import_id: uuid.UUID, *, claim: str, reason: str) -> None:
-    _end(held(session, import_id, claim), ImportState.failed, error=reason)
+    _end(session, held(session, import_id, claim), ImportState.failed, error=reason)
 
 
 def give_back(session: Session, import_id: uuid.UUID, *, claim: str) -> None:
@@ -267,9 +272,9 @@ def sweep(session: Session, *, workers: int, at: datetime | None = None) -> int:
 
 def _end_abandoned(session: Session, row: PromptImport) -> None:
     if row.is_stop_asked:
-        _end(row, ImportState.stopped)
+        _end(session, row, ImportState.stopped)
     elif row.attempts >= MAX_ATTEMPTS:
-        _end(row, ImportState.failed, error=(
+        _end(session, row, ImportState.failed, error=(
             f"Its worker died {row.attempts} times in a row at the same place. Too little memory is the usual cause: "
             "look at the worker's own output. “Continue” tries again from there."
         ))  # fmt: skip

@@ -1,0 +1,70 @@
+"""Sends what is due, signed as Standard Webhooks says (standardwebhooks.com), and keeps what became of it."""
+
+import logging
+from urllib.parse import urlsplit
+
+import httpx
+from standardwebhooks.webhooks import Webhook as Signer
+
+from app.core.clock import now
+from app.core.db import reading, writing
+from app.core.errors import DomainError
+from app.webhooks import service
+from app.webhooks.addresses import addresses_of
+from app.webhooks.service import Due
+
+logger = logging.getLogger(__name__)
+SECONDS = 10.0  # that an address has to answer
+
+
+def send_due() -> int:
+    """Send all that is due now. Returns how many were tried."""
+    sent = 0
+    while _is_due():
+        with writing() as session:
+            due = service.take_due(session)
+        if not due:  # what is due waits for a webhook that is paused, or another scheduler has it
+            break
+        for each in due:
+            status, error = _send(each)
+            with writing() as session:
+                service.settle(session, each, status=status, error=error)
+        sent += len(due)
+    return sent
+
+
+def _is_due() -> bool:
+    with reading() as session:
+        return service.is_due(session)
+
+
+def _send(due: Due) -> tuple[int | None, str | None]:
+    """The answer's status, and what went wrong if something did."""
+    try:
+        address, *_ = addresses_of(due.url)
+        status = _post(due, address)
+    except DomainError as error:
+        return None, error.message
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return None, f"{type(error).__name__}: {str(error)[:300]}"
+    return status, None if 200 <= status < 300 else f"It answered {status}."
+
+
+def _post(due: Due, address: str) -> int:
+    """To this very address, whatever the name says by now. What comes back is not read, and leads nowhere else."""
+    parts, moment, name = urlsplit(due.url), now(), str(due.id)
+    headers = {
+        "Host": parts.netloc,
+        "Content-Type": "application/json",
+        "User-Agent": "Touchstone",
+        "webhook-id": name,
+        "webhook-timestamp": str(int(moment.timestamp())),
+        "webhook-signature": Signer(due.secret).sign(name, moment, due.payload),
+    }
+    url = httpx.URL(due.url).copy_with(host=address)
+    certified = {"sni_hostname": parts.hostname}
+    with (
+        httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
+        client.stream("POST", url, content=due.payload, headers=headers, extensions=certified) as response,
+    ):
+        return response.status_code
