@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from app.accounts.deps import Researcher
 from app.core.db import reading
@@ -16,7 +16,8 @@ from app.datasets import service
 from app.datasets.datasheet import manifest
 from app.datasets.datasheet_text import as_markdown
 from app.datasets.downloads import Download, answer, skipped_to
-from app.datasets.export_files import BLOCK, etag_of, export, file_name
+from app.datasets.events import events_of
+from app.datasets.export_files import BLOCK, as_jsonl, etag_of, export, file_name
 from app.datasets.exports import ExportForm, FileType, check_form, needed
 from app.datasets.models import Snapshot
 from app.projects.deps import CurrentProject
@@ -62,6 +63,13 @@ def download_whole(request: Request, _: Researcher, project: CurrentProject, sna
     name = f"{_name(project, snapshot)}.parquet"
     blocks, size = partial(_stored, snapshot.storage_key), get_artefacts().size(snapshot.storage_key)
     return answer(request, Download(name, _MEDIA[FileType.parquet], snapshot.sha256, blocks, size))
+
+
+@router.get("/events.jsonl")
+def download_events(_: Researcher, project: CurrentProject) -> Response:
+    """What happened at the desk, event by event, under pseudonyms. One that breaks off begins anew."""
+    name = {"Content-Disposition": f'attachment; filename="{project.slug}.events.jsonl"'}
+    return StreamingResponse(as_jsonl(events_of(project)), media_type=_MEDIA[FileType.jsonl], headers=name)
 
 
 @router.get("/{snapshot_id}/datasheet.md")

@@ -166,6 +166,7 @@ class Assignment(Identified, Base):
     # The labeler's group when they submitted: who is moved later takes no held-out label along into the training data.
     group: Mapped[Group | None] = mapped_column("labeler_group", text_enum(Group))
     skip_reason: Mapped[str | None]
+    skipped_at: Mapped[datetime | None]
 
 
 class Demonstration(Identified, Base):

@@ -217,7 +217,7 @@ def skip(session: Session, person: Person, assignment_id: uuid.UUID, request: Sk
     if assignment.state == AssignmentState.leased:
         give_place_back(session, assignment)
     assignment.state = AssignmentState.skipped
-    assignment.skip_reason = request.reason
+    assignment.skip_reason, assignment.skipped_at = request.reason, now()
     session.flush()
     return assignment
 

@@ -950,6 +950,7 @@ def upgrade() -> None:
             nullable=True,
         ),
         sa.Column("skip_reason", sa.String(), nullable=True),
+        sa.Column("skipped_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
