@@ -14,10 +14,10 @@ from app.core.db import reading_one_state, writing
 from app.core.errors import DomainError
 from app.core.migrate import migrate_database
 from app.core.queue import Queue
-from app.datasets import files
+from app.datasets import files, hub
 from app.datasets import service as datasets
-from app.datasets.exports import ExportForm
-from app.datasets.models import SnapshotKind
+from app.datasets.exports import FORMS, ExportForm, check_form
+from app.datasets.models import Snapshot, SnapshotKind
 from app.projects import service as projects
 from app.prompts.models import Split
 from app.simulation import labelers as simulation
@@ -112,14 +112,35 @@ def export_dataset(
 ) -> None:
     """Freeze demonstrations, comparisons, prompts or text as they are now, and write them to a file."""
     wanted_form, file_type = files.check_target(out, kind, form)
+    snapshot = _frozen(project, kind, simulated)
+    size = files.save_export(snapshot, out, form=wanted_form, file_type=file_type, split=split.value if split else "")
+    name = f"{snapshot.kind.value}@{snapshot.sha256[:8]}"
+    typer.echo(f"{out} has {size / 1024:,.0f} KiB, from {name} with {snapshot.rows} rows.")
+
+
+def _frozen(project: str, kind: SnapshotKind, simulated: bool) -> Snapshot:
     with reading_one_state() as session:
         chosen = projects.chosen_project(session, project)
         frozen = datasets.freeze(session, chosen, kind, {"include_simulated": simulated}, refuse_empty=True)
     with writing() as session:
-        snapshot = datasets.keep(session, frozen, None)
-    size = files.save_export(snapshot, out, form=wanted_form, file_type=file_type, split=split.value if split else "")
-    name = f"{snapshot.kind.value}@{snapshot.sha256[:8]}"
-    typer.echo(f"{out} has {size / 1024:,.0f} KiB, from {name} with {snapshot.rows} rows.")
+        return datasets.keep(session, frozen, None)
+
+
+@app.command("push")
+def push_dataset(
+    kind: SnapshotKind,
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME of the Hugging Face Hub.")],
+    project: ProjectOption = "",
+    form: Annotated[ExportForm | None, typer.Option(help="TRL's standard form when left out.")] = None,
+    simulated: Annotated[bool, typer.Option(help="With what simulated labelers made.")] = True,
+    public: Annotated[bool, typer.Option(help="For everyone; else it is private.")] = False,
+) -> None:
+    """Freeze a dataset as it is now, and send it to the Hub: a file for each split, its datasheet as the card."""
+    hub.check_repository(repository)
+    check_form(kind, wanted := form or FORMS[kind][0])
+    snapshot = _frozen(project, kind, simulated)
+    address = hub.push(snapshot, repository, form=wanted, is_public=public)
+    typer.echo(f"{snapshot.kind.value}@{snapshot.sha256[:8]} with {snapshot.rows} rows is at {address}.")
 
 
 @app.command()
