@@ -15,7 +15,20 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, DateTime, Engine, Enum, MetaData, String, Uuid, create_engine, event
+from sqlalchemy import (
+    JSON,
+    ColumnClause,
+    Connection,
+    DateTime,
+    Engine,
+    Enum,
+    MetaData,
+    String,
+    Uuid,
+    create_engine,
+    event,
+    literal_column,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DisconnectionError, InvalidRequestError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -55,6 +68,12 @@ def text_enum(kind: type[StrEnum]) -> Enum:
         create_constraint=True,
         name=kind.__name__.lower(),
     )
+
+
+def constant(value: StrEnum | int) -> ColumnClause[Any]:
+    """A value that a statement always has, written into it. Sent beside it, PostgreSQL can't know it in a plan that it
+    keeps (how few leases run, that one row is enough), and so makes a new plan each time."""
+    return literal_column(str(value) if isinstance(value, int) else f"'{value}'")
 
 
 class Base(DeclarativeBase):
@@ -173,8 +192,9 @@ def make_engine(url: str) -> Engine:
         engine = create_engine(url, connect_args={"check_same_thread": False})
         _prepare_sqlite(engine)
         return engine
-    # Two for each thread that answers requests, since some read while they write, and none opened and closed each time.
-    engine = create_engine(url, pool_size=12, max_overflow=0)
+    # Two for each thread that answers requests, since some read while they write, and none opened and closed each time;
+    # the one used last first, whose server process has all it needs at hand.
+    engine = create_engine(url, pool_size=12, max_overflow=0, pool_use_lifo=True)
     _test_idle_connections(engine)
     return engine
 

@@ -25,8 +25,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from app.accounts.models import Group, Person, PersonState
-from app.accounts.preferences import Content, preferences_of
+from app.accounts.preferences import Content
 from app.core.clock import now
+from app.core.db import constant
 from app.labeling.models import Assignment, Batch, BatchKind, BatchState, Completion, Item, ItemCompletion
 from app.projects.models import Project
 from app.projects.pauses import is_paused_in
@@ -44,10 +45,11 @@ def _for(
     person_id: Any = PERSON,
 ) -> ColumnElement[bool]:
     # Unless a batch says so itself, held-out labelers get nothing that models are trained on.
-    not_trained_on = Batch.kind.in_([BatchKind.evaluation, BatchKind.screening])
+    is_screening = Batch.kind == constant(BatchKind.screening)
+    not_trained_on = or_(Batch.kind == constant(BatchKind.evaluation), is_screening)
     for_group = or_(Batch.group == group, and_(Batch.group.is_(None), or_(is_training, not_trained_on)))
-    for_state = (Batch.kind == BatchKind.screening) == is_screened
-    is_open = and_(Batch.project_id == project_id, Batch.state == BatchState.open)
+    for_state = is_screening == is_screened
+    is_open = and_(Batch.project_id == project_id, Batch.state == constant(BatchState.open))
     return and_(is_open, for_group, for_state, ~is_paused_in(project_id, person_id))
 
 
@@ -59,10 +61,8 @@ def asking_for(person: Person, project: Project) -> dict[str, Any]:
     is_screened = person.state == PersonState.screening
     is_training = person.group == Group.training
     wanted = {"group": person.group, "is_training": is_training, "is_screened": is_screened}
-    avoided = preferences_of(person).avoided
-    bearable: dict[str, Any] = {f"avoids_{content.value}": content in avoided for content in Content}
-    bearable |= {"disturbing_per_day": settings_of(project).disturbing_per_day, "today": _midnight()}
-    return {"person_id": person.id, "project_id": project.id, **wanted, **bearable}
+    cap = {"disturbing_per_day": settings_of(project).disturbing_per_day, "today": _midnight()}
+    return {"person_id": person.id, "project_id": project.id, **wanted, **cap}
 
 
 def _midnight() -> datetime:
@@ -75,10 +75,10 @@ def batch_is_for(person: Person, project: Project) -> ColumnElement[bool]:
     return _for(project.id, person.group, literal(person.group == Group.training), is_screened, person.id)
 
 
-def item_is_free() -> ColumnElement[bool]:
-    """Items with a free place that this person did not have before."""
+def item_is_free(avoided: frozenset[Content]) -> ColumnElement[bool]:
+    """Items with a free place that this person did not have before, of prompts without what they avoid."""
     had = select(Assignment.id).where(Assignment.item_id == Item.id, Assignment.person_id == PERSON)
-    not_for_them = select(Prompt.id).where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much()))
+    not_for_them = select(Prompt.id).where(Prompt.id == Item.prompt_id, or_(Prompt.is_retired, _is_too_much(avoided)))
     return and_(Item.taken < Item.wanted, _there_is_no(had), _there_is_no(not_for_them))
 
 
@@ -88,13 +88,10 @@ def _there_is_no(query: Select[Any]) -> ColumnElement[bool]:
     return ~query.correlate(Item).offset(literal_column("0")).exists()
 
 
-def _is_too_much() -> ColumnElement[bool]:
+def _is_too_much(avoided: frozenset[Content]) -> ColumnElement[bool]:
     """Prompts marked with what this person avoids; any marked one, when they have had as many today as the cap lets."""
     marks = cast(Prompt.flags, String)
-    avoided = [
-        and_(bindparam(f"avoids_{content.value}", type_=Boolean()), marks.contains(f'"{content.value}"'))
-        for content in Content
-    ]
+    has_avoided = [marks.contains(f'"{content.value}"') for content in sorted(avoided)]
     met, met_in, met_item = aliased(Assignment), aliased(Prompt), aliased(Item)
     met_today = (
         select(func.count())
@@ -105,7 +102,7 @@ def _is_too_much() -> ColumnElement[bool]:
         .scalar_subquery()
     )
     cap = bindparam("disturbing_per_day", type_=Integer())
-    return and_(marks != "[]", or_(*avoided, and_(cap > 0, met_today >= cap)))
+    return and_(marks != "[]", or_(*has_avoided, and_(cap > 0, met_today >= cap)))
 
 
 def has_no_own_completion() -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 import random
 import uuid
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -20,8 +21,10 @@ from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.accounts.models import Person
+from app.accounts.preferences import Content, preferences_of
 from app.core.clock import now
 from app.core.config import get_settings
+from app.core.db import constant
 from app.labeling.bench import own_assignment
 from app.labeling.eligibility import (
     BATCH_IS_FOR,
@@ -137,13 +140,13 @@ def _latest(state: AssignmentState) -> Select[Any]:
         select(Assignment.id)
         .join(Item, Item.id == Assignment.item_id)
         .join(Batch, Batch.id == Item.batch_id)
-        .where(Assignment.person_id == PERSON, Assignment.state == state)
-        .where(Batch.project_id == bindparam("project_id"), Batch.state == BatchState.open)
+        .where(Assignment.person_id == PERSON, Assignment.state == constant(state))
+        .where(Batch.project_id == bindparam("project_id"), Batch.state == constant(BatchState.open))
     )
     if state == AssignmentState.expired:
         lost = query.where(Item.taken < Item.wanted)
-        return lost.order_by(Assignment.lease_until.desc(), Assignment.id).limit(1)
-    return query.order_by(*_AT_HAND_FIRST).limit(1)
+        return lost.order_by(Assignment.lease_until.desc(), Assignment.id).limit(constant(1))
+    return query.order_by(*_AT_HAND_FIRST).limit(constant(1))
 
 
 _LOOK = select(
@@ -152,7 +155,7 @@ _LOOK = select(
     # An item that the labeler began and lost to time, draft and all, if no one else has it now.
     _latest(AssignmentState.expired).scalar_subquery().label("expired"),
     exists()
-    .where(Assignment.state == AssignmentState.leased, Assignment.lease_until < bindparam("now"))
+    .where(Assignment.state == constant(AssignmentState.leased), Assignment.lease_until < bindparam("now"))
     .label("is_run_out"),
     is_paused_in(bindparam("project_id"), PERSON).label("is_paused"),
 )
@@ -189,7 +192,9 @@ def _take_place(session: Session, person: Person, project: Project) -> Row[Any] 
     waited for only when there is nothing else."""
     connection, asking = session.connection(), asking_for(person, project)
     batches = connection.execute(_BATCHES_WITH_PLACES, asking).scalars().all()
-    for take in (_TAKE_UNLOCKED, _TAKE) if is_postgresql(session) else (_TAKE,):
+    avoided = preferences_of(person).avoided
+    for skip_locked in (True, False) if is_postgresql(session) else (False,):
+        take = _take(avoided, skip_locked=skip_locked)
         for batch_id in batches:
             place = connection.execute(take, {**asking, "in_batch": batch_id}).first()
             if place is not None:
@@ -197,12 +202,14 @@ def _take_place(session: Session, person: Person, project: Project) -> Row[Any] 
     return None
 
 
-def _take(*, skip_locked: bool) -> ReturningUpdate[Any]:
+# Built once for all who avoid the same, most of whom avoid nothing.
+@lru_cache
+def _take(avoided: frozenset[Content], *, skip_locked: bool) -> ReturningUpdate[Any]:
     free = (
         select(Item.id)
-        .where(Item.batch_id == bindparam("in_batch"), item_is_free(), has_no_own_completion())
+        .where(Item.batch_id == bindparam("in_batch"), item_is_free(avoided), has_no_own_completion())
         .order_by(Item.position)
-        .limit(1)
+        .limit(constant(1))
         .with_for_update(skip_locked=skip_locked, of=Item)
         .scalar_subquery()
     )
@@ -217,7 +224,6 @@ _completions = (
     .scalar_subquery()
 )
 _BATCHES_WITH_PLACES = select(Batch.id).where(BATCH_IS_FOR, _has_free_place).order_by(*BATCH_ORDER)
-_TAKE, _TAKE_UNLOCKED = _take(skip_locked=False), _take(skip_locked=True)
 
 
 def _shuffled(completions: str | None) -> list[str]:
@@ -227,24 +233,26 @@ def _shuffled(completions: str | None) -> list[str]:
     return order
 
 
-# Batch by batch in the order of the index: asked for any hundred, PostgreSQL reads whole tables to find the first.
-_left_in_batch = (
-    select(Item.id)
-    .where(Item.batch_id == Batch.id, item_is_free())
-    .order_by(Item.position)
-    .limit(MOST_COUNTED)
-    .correlate(Batch)
-    .subquery()
-)
-COUNT_LEFT = select(
-    func.coalesce(func.sum(select(func.count()).select_from(_left_in_batch).scalar_subquery()), 0)
-).where(BATCH_IS_FOR)
+@lru_cache
+def counting_left(avoided: frozenset[Content]) -> Select[int]:
+    # Batch by batch in the order of the index: asked for any hundred, PostgreSQL reads whole tables to find the first.
+    in_batch = (
+        select(Item.id)
+        .where(Item.batch_id == Batch.id, item_is_free(avoided))
+        .order_by(Item.position)
+        .limit(constant(MOST_COUNTED))
+        .correlate(Batch)
+        .subquery()
+    )
+    counted = select(func.count()).select_from(in_batch).scalar_subquery()
+    return select(func.coalesce(func.sum(counted), 0)).where(BATCH_IS_FOR)
 
 
 def count_left(session: Session, person: Person, project: Project) -> int:
     """How many items this person could still get, up to MOST_COUNTED. The few with a completion of their own count too:
     looking for those costs more than all the rest of the page."""
-    left = session.connection().execute(COUNT_LEFT, asking_for(person, project)).scalar_one()
+    counting = counting_left(preferences_of(person).avoided)
+    left = session.connection().execute(counting, asking_for(person, project)).scalar_one()
     return min(int(left), MOST_COUNTED)
 
 

@@ -5,13 +5,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
+from app.accounts.preferences import Content, preferences_of
 from app.labeling.eligibility import PERSON, asking_for, batch_is_for
-from app.labeling.leases import COUNT_LEFT, MOST_COUNTED, places_held_by_others
+from app.labeling.leases import MOST_COUNTED, counting_left, places_held_by_others
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Completion, Item, ItemCompletion
 from app.projects.models import Project
 from app.projects.pauses import Paused, pause_of
@@ -115,11 +117,16 @@ def batches_of(session: Session, project: Project) -> list[Batch]:
 _submitted_today = select(func.count()).where(
     Assignment.person_id == PERSON, Assignment.submitted_at >= bindparam("today")
 )
-_DESK_STATE = select(COUNT_LEFT.scalar_subquery(), _submitted_today.scalar_subquery())
+
+
+@lru_cache
+def _desk_state(avoided: frozenset[Content]) -> Select[int, int]:
+    return select(counting_left(avoided).scalar_subquery(), _submitted_today.scalar_subquery())
 
 
 def desk_state(session: Session, person: Person, project: Project) -> DeskState:
-    left, submitted_today = session.connection().execute(_DESK_STATE, asking_for(person, project)).one()
+    query = _desk_state(preferences_of(person).avoided)
+    left, submitted_today = session.connection().execute(query, asking_for(person, project)).one()
     return DeskState(min(int(left), MOST_COUNTED), submitted_today)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.orm import Session
 
 from app.accounts import service as accounts
 from app.accounts.models import Person
-from app.core.db import writing
+from app.core.db import make_engine, writing
 from app.labeling.amendments import own_and_amendable
 from app.labeling.bench import bench_of, receipt
 from app.labeling.leases import lease_ahead, lease_next
@@ -82,11 +82,11 @@ def work_on_one_item(session: Session, mira: Person, project: Project, token: st
     receipt(session, assignment)
 
 
-def prepare(engine: Engine) -> tuple[Person, Project, str]:
+def prepare(engine: Engine, *, items: int = 60) -> tuple[Person, Project, str]:
     """Mira, who has worked before, among others who are at work."""
     with writing(engine) as session:
         project = make_project(session)
-        make_ranking_batch(session, project, items=60)
+        make_ranking_batch(session, project, items=items)
         mira, *others = (make_person(session, project=project) for _ in range(30))
         for other in others:
             lease_next(session, other, project)
@@ -116,3 +116,18 @@ def test_what_a_labeler_does_goes_through_indexes_only(engine: Engine) -> None:
     # PostgreSQL takes whichever index of the person it estimates cheapest, and in these tables they cost the same.
     a_matter_of_numbers = {name for name in INDEXES if "person_id" in name and engine.dialect.name == "postgresql"}
     assert used >= INDEXES - a_matter_of_numbers
+
+
+def test_postgresql_keeps_the_plans_of_what_every_item_asks(postgres_url: str) -> None:
+    """Planning took as long as all the rest of taking an item."""
+    engine = make_engine(postgres_url)
+    mira, project, token = prepare(engine, items=600)
+    engine.dispose()  # plans that were made before there was anything to know of the tables
+    with writing(engine) as session:
+        for _ in range(15):
+            work_on_one_item(session, mira, project, token)
+        kept = text("SELECT statement, generic_plans FROM pg_prepared_statements WHERE custom_plans > 4")
+        plans = dict(session.execute(kept).all())
+    engine.dispose()
+    assert len(plans) > 12, "the statements were not seen"
+    assert [statement for statement, generic in plans.items() if not generic] == []
