@@ -1,11 +1,11 @@
 """What the database has of what was acknowledged."""
 
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
 from app.core.db import reading
 from app.labeling.bench import letters_of
@@ -28,19 +28,18 @@ def look_up(engine: Engine, acknowledged: Mapping[str, Mapping[str, int]]) -> St
             places: dict[uuid.UUID, list[tuple[uuid.UUID, int]]] = defaultdict(list)
             query = select(Ranking.assignment_id, RankingPlace.completion_id, RankingPlace.rank)
             query = query.join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
-            for assignment, completion, rank in session.execute(query.where(Ranking.assignment_id.in_(some))):
+            items = [each.item_id for each in assignments]  # through their index: of assignments rankings have none
+            query = query.where(Ranking.item_id.in_(items), Ranking.assignment_id.in_(some))
+            for assignment, completion, rank in session.execute(query):
                 places[assignment].append((completion, rank))
             kept = sum(sorted(places[each.id]) == _as_places(each, acknowledged) for each in assignments)
             lost += len(some) - kept
-            finished = (
-                select(Item.id)
-                .join(Assignment, Assignment.item_id == Item.id)
-                .where(Item.id.in_([each.item_id for each in assignments]))
-                .where(Assignment.state == AssignmentState.submitted)
-                .group_by(Item.id, Item.wanted)
-                .having(func.count() > Item.wanted)
-            )
-            doubles += len(session.scalars(finished).all())
+            # Counted here: asked for a state, SQLite goes through all that are in it.
+            states = select(Item.id, Item.wanted, Assignment.state).join(Assignment, Assignment.item_id == Item.id)
+            finished: Counter[tuple[uuid.UUID, int]] = Counter()
+            for item, wanted, state in session.execute(states.where(Item.id.in_(items))):
+                finished[item, wanted] += state == AssignmentState.submitted
+            doubles += sum(times > wanted for (_, wanted), times in finished.items())
     return Stored(doubles, lost)
 
 

@@ -19,7 +19,7 @@ from app.core.clock import now
 from app.core.db import make_engine, writing
 from app.core.migrate import migrate_database
 from app.core.security import hash_password
-from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking, RankingPlace
+from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking
 from app.projects import service as projects
 from app.projects.models import GuidelinesAcceptance, GuidelinesKind, Project
 from app.serving import is_touchstone, listen
@@ -113,9 +113,8 @@ def prepare(url: str, *, people: int, fresh: int, items: int, rankings: int) -> 
     with writing(engine) as session:
         counts = ", ".join(
             f"{session.scalar(select(func.count()).select_from(kind)):,} {name}"
-            for kind, name in ((Item, "items"), (Completion, "completions"), (Ranking, "rankings"),
-                               (RankingPlace, "ranked places"))
-        )  # fmt: skip
+            for kind, name in ((Item, "items"), (Completion, "completions"), (Ranking, "rankings"))
+        )
     return World(engine, project.slug, [person.email for person in labelers], batch, counts)
 
 
