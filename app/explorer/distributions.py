@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,7 +13,7 @@ from app.labeling.models import Batch, Completion, Item, Ranking, RankingPlace, 
 from app.projects.models import Project
 from app.prompts.models import Prompt
 
-NEWEST = 2_000
+NEWEST = 1_000
 LENGTHS = (20, 50, 100, 200, 500)  # words: the ends of the bins
 
 
@@ -82,15 +83,15 @@ def _of_completions(session: Session, project: Project) -> list[Distribution]:
 
 def _of_judgments(session: Session, project: Project) -> list[Distribution]:
     newest = (
-        select(Ranking)
+        select(Ranking.id)
         .join(Item, Item.id == Ranking.item_id)
         .join(Batch, Batch.id == Item.batch_id)
         .where(Batch.project_id == project.id, is_current(Ranking))
         .order_by(Ranking.id.desc())
         .limit(NEWEST)
     )
-    rankings = session.scalars(newest).all()
-    of, ids = f"the newest {len(rankings):,} rankings", [ranking.id for ranking in rankings]
+    ids = session.scalars(newest).all()
+    of = f"the newest {len(ids):,} rankings"
     shown = (
         select(func.count(), func.count(RankingPlace.rank.distinct()))
         .where(RankingPlace.ranking_id.in_(ids))
@@ -98,7 +99,7 @@ def _of_judgments(session: Session, project: Project) -> list[Distribution]:
     )
     places = [(count, tiers) for count, tiers in session.execute(shown)]
     depths = sorted({count for count, _ in places})
-    ratings = session.scalars(select(Rating).where(Rating.ranking_id.in_(ids))).all()
+    ratings = session.execute(select(Rating.likert, Rating.flags).where(Rating.ranking_id.in_(ids))).all()
     rated = f"{len(ratings):,} ratings of {of}"
     scales = sorted({key for rating in ratings for key in rating.likert})
     return [
@@ -112,5 +113,5 @@ def _of_judgments(session: Session, project: Project) -> list[Distribution]:
     ]  # fmt: skip
 
 
-def _grades(ratings: Iterable[Rating], scale: str) -> Iterator[str]:
+def _grades(ratings: Iterable[Any], scale: str) -> Iterator[str]:
     return (str(rating.likert[scale]) for rating in ratings if scale in rating.likert)

@@ -90,13 +90,14 @@ def items_part(session: Session, project: Project, wanted: ItemFilter, *, after:
     last = end_of_window(session, select(Item.position).where(*here).order_by(Item.position.desc()), WINDOW)
     inside = [*here, *([Item.position >= last[0]] if last else [])]
     query = select(Item, Prompt).join(Prompt, Prompt.id == Item.prompt_id)
-    query = query.where(*inside, Item.got > 0, *_conditions(wanted)).order_by(Item.position.desc()).limit(COMPARED + 1)
+    most = COMPARED if wanted.opinion is Opinion.differ else SHOWN
+    query = query.where(*inside, Item.got > 0, *_conditions(wanted)).order_by(Item.position.desc()).limit(most + 1)
     rows = [(item, prompt) for item, prompt in session.execute(query)]
-    found = _taken(_described(session, batch, rows[:COMPARED]), wanted)
+    found = _taken(_described(session, batch, rows[:most]), wanted)
     if len(found) > SHOWN:
         goes_on = written(batch.id, found[SHOWN - 1].item.position)
-    elif len(rows) > COMPARED:
-        goes_on = written(batch.id, rows[COMPARED - 1][0].position)
+    elif len(rows) > most:
+        goes_on = written(batch.id, rows[most - 1][0].position)
     else:
         goes_on = written(batch.id, last[0]) if last else _older(session, project, wanted, batch)
     return Part(found[:SHOWN], goes_on)
