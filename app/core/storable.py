@@ -4,10 +4,10 @@ import re
 from typing import Any
 
 # Neither database can keep these: NUL, and halves of surrogate pairs.
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: Any) -> Any:
     """`text` with plain newlines (forms send CRLF), and with what no database keeps replaced by the sign for it: no one
     could see such a character to take it out."""
-    return _NOT_STORABLE.sub("\ufffd", text.replace("\r\n", "\n")) if isinstance(text, str) else text
+    return NOT_STORABLE.sub("\ufffd", text.replace("\r\n", "\n")) if isinstance(text, str) else text

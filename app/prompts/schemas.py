@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from app.accounts.preferences import Content
+from app.core.storable import NOT_STORABLE
 from app.prompts.models import HeldFor, PromptKind, Split, UseCase, Verdict
 
 MAX_CHARACTERS = 40_000
@@ -20,7 +21,7 @@ ALIASES = {
 
 def keepable(value: str) -> str:
     """`value`, unless it holds what no database can keep as text."""
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    if NOT_STORABLE.search(value):
         raise ValueError("holds characters that can't be kept (NUL or half of a surrogate pair)")
     return value
 

@@ -40,10 +40,7 @@ def shingles(text: str) -> Hashes:
     if len(codes) < SHINGLE:
         codes = np.pad(codes, (0, SHINGLE - len(codes)))
     runs = np.lib.stride_tricks.sliding_window_view(codes, SHINGLE)  # (N, 5)
-    hashes = np.zeros(len(runs), dtype=np.uint64)
-    for place in range(SHINGLE):
-        hashes = _mixed(hashes ^ runs[:, place])
-    return np.unique(hashes)
+    return np.unique(_mixed(runs @ _functions()[0][:SHINGLE]))
 
 
 def jaccard(first: Hashes, second: Hashes) -> float:
@@ -58,12 +55,11 @@ def fingerprint(text: str) -> bytes:
     hashes = shingles(text)
     least = np.full(PERMUTATIONS, np.iinfo(np.uint64).max, dtype=np.uint64)
     for start in range(0, len(hashes), _AT_ONCE):
-        values = hashes[start : start + _AT_ONCE, None] * factors + offsets  # (N, 128)
-        least = np.minimum(least, values.min(axis=0))
-    rows = least.reshape(BANDS, -1)
-    bands = np.zeros(BANDS, dtype=np.uint64)
-    for place in range(rows.shape[1]):
-        bands = _mixed(bands ^ rows[:, place])
+        values = hashes[None, start : start + _AT_ONCE] * factors[:, None]  # (128, N)
+        values += offsets[:, None]
+        least = np.minimum(least, values.min(axis=1))
+    rows = least.reshape(BANDS, -1)  # (16, 8)
+    bands = _mixed(rows @ factors[: rows.shape[1]])
     return (bands >> np.uint64(32)).astype("<u4").tobytes()
 
 
