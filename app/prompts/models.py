@@ -86,7 +86,7 @@ class Prompt(Identified, Base):
         Index(None, "project_id", "id"),
         Index(None, "project_id", "source_organisation", "split"),
         Index(None, "project_id", "source_user", "split"),
-        Index(None, "import_id", "held_for", "import_row"),
+        Index(None, "import_id", "held_for", "is_retired", "import_row"),
     )
 
     project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))

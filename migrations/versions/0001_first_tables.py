@@ -399,7 +399,9 @@ def upgrade() -> None:
             batch_op.f("ix_prompt_project_id_source_user_split"), ["project_id", "source_user", "split"], unique=False
         )
         batch_op.create_index(
-            batch_op.f("ix_prompt_import_id_held_for_import_row"), ["import_id", "held_for", "import_row"], unique=False
+            batch_op.f("ix_prompt_import_id_held_for_is_retired_import_row"),
+            ["import_id", "held_for", "is_retired", "import_row"],
+            unique=False,
         )
 
     op.create_table(

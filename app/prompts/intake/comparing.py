@@ -60,7 +60,8 @@ def compare(session: Session, row: PromptImport, settings: ImportSettings) -> Co
 
 def arrived(row: PromptImport) -> Select[Any]:
     """What has arrived of an import and is not decided about, in the order of its file."""
-    query = select(Prompt.id).where(Prompt.import_id == row.id, Prompt.held_for == HeldFor.arriving)
+    arriving = (Prompt.held_for == HeldFor.arriving, Prompt.is_retired.is_(True))
+    query = select(Prompt.id).where(Prompt.import_id == row.id, *arriving)
     return query.order_by(Prompt.import_row, Prompt.id)
 
 

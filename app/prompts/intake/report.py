@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.core.spreadsheet import csv_of
 from app.core.storage import Artefacts
 from app.prompts.intake.taking import report_key
-from app.prompts.models import HeldFor, ImportedRow, PromptImport, Verdict
+from app.prompts.models import HeldFor, ImportedRow, Prompt, PromptImport, Verdict
 
 REASONS = {
     HeldFor.length: "too short or too long",
@@ -26,21 +27,32 @@ CHANGED = {
     "reviewed_use": "used as they are, after a review",
     "reviewed_mask": "masked in a review",
     "reviewed_retire": "retired in a review",
+    **{f"taken_back_{reason}": f"taken back: {words}" for reason, words in REASONS.items()},
 }
 _COLUMNS = ("line", "verdict", "reason", "row")
 
 
-def counted(row: PromptImport, verdict: Verdict) -> int:
-    return int(row.counts.get(verdict.value, 0))
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an import's prompts are now: its counts say what each step did, people have decided since."""
+
+    in_use: int
+    held: dict[HeldFor, int]
+    withdrawn: int
+
+
+def standing(session: Session, row: PromptImport) -> Standing:
+    query = select(Prompt.held_for, Prompt.is_retired, func.count()).where(Prompt.import_id == row.id)
+    found = {
+        (held, retired): n for held, retired, n in session.execute(query.group_by(Prompt.held_for, Prompt.is_retired))
+    }
+    held = {reason: found.get((reason, True), 0) for reason in REASONS}
+    return Standing(found.get((None, False), 0), held, found.get((None, True), 0))
 
 
 def held_counts(row: PromptImport) -> dict[HeldFor, int]:
     """How many prompts each step held."""
     return {reason: row.counts[f"held_{reason}"] for reason in REASONS if row.counts.get(f"held_{reason}")}
-
-
-def in_use(row: PromptImport) -> int:
-    return counted(row, Verdict.taken) - sum(held_counts(row).values()) - int(row.counts.get("reviewed_retire", 0))
 
 
 def changed_counts(row: PromptImport) -> dict[str, int]:

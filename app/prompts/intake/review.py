@@ -54,10 +54,8 @@ def decide(
     if decision is Decision.mask:
         _mask(session, prompt)
     prompt.held_for, prompt.held_note, prompt.is_retired = None, "", decision is Decision.retire
-    counts = dict(row.counts)
-    counts[f"held_{reason.value}"] -= 1
-    done = f"reviewed_{decision.value}"
-    row.counts = {name: count for name, count in (counts | {done: counts.get(done, 0) + 1}).items() if count}
+    name = f"reviewed_{decision.value}"
+    row.counts = {**row.counts, name: row.counts.get(name, 0) + 1}
     audit.record(session, by, "prompt.review", subject=prompt, reason=reason.value, decision=decision.value)
     session.flush()
 

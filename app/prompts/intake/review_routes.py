@@ -48,6 +48,7 @@ def _page(
     return render(
         request, "prompts/import_review.html", status=error.status if error else 200, error=error, row=row,
         reason=reason, prompt=found[0] if found else None, pieces=review.pieces, after=after, report=report,
+        left=report.standing(session, row).held.get(reason, 0),
         start=f"/p/{project.slug}/prompts/imports/{row.id}",
     )  # fmt: skip
 

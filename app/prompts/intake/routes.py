@@ -50,7 +50,7 @@ def _import_page(
     return render(
         request, "prompts/import.html", status=error.status if error else 200, error=error, typed=typed,
         hub=hub or {}, use_hub=get_settings().use_hub,
-        imports=service.imports_of(session, project)[0], report=report,
+        imports=service.imports_of(session, project)[0],
     )  # fmt: skip
 
 
@@ -105,8 +105,9 @@ def one_import(
         verdict: report.first_left_out(session, row, verdict) for verdict in (Verdict.refused, Verdict.duplicate)
     }
     template = "prompts/_import.html" if wants_fragment(request) else "prompts/import_progress.html"
+    standing = report.standing(session, row) if row.state == ImportState.done else None
     return render(
-        request, template, row=row, left_out=left_out, waits_in_vain=waits_in_vain, report=report,
+        request, template, row=row, left_out=left_out, standing=standing, waits_in_vain=waits_in_vain, report=report,
         verdicts=Verdict, start=_address(project, row),
     )  # fmt: skip
 

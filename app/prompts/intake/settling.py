@@ -78,7 +78,9 @@ def held_prompts(
     session: Session, row: PromptImport, reason: HeldFor, *, after: uuid.UUID | None = None, limit: int = 50
 ) -> Sequence[Prompt]:
     """What an import holds for a reason, in the order of its file."""
-    query = select(Prompt).where(Prompt.import_id == row.id, Prompt.held_for == reason)
+    query = select(Prompt).where(
+        Prompt.import_id == row.id, Prompt.held_for == reason, Prompt.is_retired.is_(True)
+    )  # fmt: skip
     if after and (last := session.get(Prompt, after)) is not None:
         later = (Prompt.import_row > last.import_row) | ((Prompt.import_row == last.import_row) & (Prompt.id > last.id))
         query = query.where(later)
@@ -96,6 +98,7 @@ def take_back(session: Session, row: PromptImport, reason: HeldFor, *, by: Perso
         .execution_options(synchronize_session=False)
     )
     count = int(taken.rowcount)  # type: ignore[attr-defined]
-    row.counts = {name: number for name, number in row.counts.items() if name != f"held_{reason.value}"}
+    name = f"taken_back_{reason.value}"
+    row.counts = {**row.counts, name: row.counts.get(name, 0) + count} if count else row.counts
     audit.record(session, by, "prompts.import.take_back", subject=row, reason=reason.value, prompts=count)
     return count

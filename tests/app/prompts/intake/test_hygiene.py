@@ -11,7 +11,7 @@ from app.core.db import reading, writing
 from app.core.errors import NotFound
 from app.projects.models import Project
 from app.prompts import service as prompts
-from app.prompts.intake import comparing, settling
+from app.prompts.intake import comparing, report, settling
 from app.prompts.intake.alike import BANDS, fingerprint, jaccard, plain_text, shingles
 from app.prompts.intake.personal import find_personal_data, masked
 from app.prompts.intake.rules import parse_rules, use_case_by
@@ -92,7 +92,9 @@ def test_the_first_so_many_of_a_source_are_used(project: Project, admin: Person)
         assert settling.take_back(session, session.get_one(PromptImport, row.id), HeldFor.cap, by=admin) == 2
     assert len(in_use(project)) == 9
     with reading() as session:
-        assert session.get_one(PromptImport, row.id).counts == {"taken": 6, "duplicate": 2}
+        row = session.get_one(PromptImport, row.id)
+        assert row.counts == {"taken": 6, "duplicate": 2, "held_cap": 2, "taken_back_cap": 2}
+        assert report.standing(session, row).in_use == 6
 
 
 def test_what_is_held_for_one_step_does_not_count_in_the_next(project: Project, admin: Person) -> None:
