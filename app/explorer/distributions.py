@@ -1,5 +1,6 @@
 """How prompts, completions and judgments are spread, over the newest of each: quick in any project, and it says so."""
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,12 +9,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.explorer.items import KINDS
 from app.labeling.current import is_current
 from app.labeling.models import Batch, Completion, Item, Ranking, RankingPlace, Rating
 from app.projects.models import Project
 from app.prompts.models import Prompt
 
 NEWEST = 1_000
+BATCHES, WINDOW = 20, 5_000  # looked through for judgments, and items of each
 LENGTHS = (20, 50, 100, 200, 500)  # words: the ends of the bins
 
 
@@ -82,16 +85,9 @@ def _of_completions(session: Session, project: Project) -> list[Distribution]:
 
 
 def _of_judgments(session: Session, project: Project) -> list[Distribution]:
-    newest = (
-        select(Ranking.id)
-        .join(Item, Item.id == Ranking.item_id)
-        .join(Batch, Batch.id == Item.batch_id)
-        .where(Batch.project_id == project.id, is_current(Ranking))
-        .order_by(Ranking.id.desc())
-        .limit(NEWEST)
-    )
-    ids = session.scalars(newest).all()
-    of = f"the newest {len(ids):,} rankings"
+    judged = select(Ranking.id).where(Ranking.item_id.in_(_newest_judged(session, project)), is_current(Ranking))
+    ids = session.scalars(judged.limit(NEWEST)).all()
+    of = f"{len(ids):,} rankings of the newest judged prompts"
     shown = (
         select(func.count(), func.count(RankingPlace.rank.distinct()))
         .where(RankingPlace.ranking_id.in_(ids))
@@ -111,6 +107,19 @@ def _of_judgments(session: Session, project: Project) -> list[Distribution]:
         ),
         _spread("Flags", rated, (flag.replace("_", " ") for rating in ratings for flag in rating.flags or ["none"])),
     ]  # fmt: skip
+
+
+def _newest_judged(session: Session, project: Project) -> list[uuid.UUID]:
+    """Items with judgments, batch by batch along the index: sorting all rankings of a project by time takes seconds."""
+    batches = select(Batch.id).where(Batch.project_id == project.id, Batch.kind.in_(KINDS)).order_by(Batch.id.desc())
+    found: list[uuid.UUID] = []
+    for batch_id in session.scalars(batches.limit(BATCHES)).all():
+        newest = select(Item.id, Item.got).where(Item.batch_id == batch_id).order_by(Item.position.desc())
+        window = newest.limit(WINDOW).subquery()
+        found += session.scalars(select(window.c.id).where(window.c.got > 0).limit(NEWEST - len(found)))
+        if len(found) == NEWEST:
+            break
+    return found
 
 
 def _grades(ratings: Iterable[Any], scale: str) -> Iterator[str]:

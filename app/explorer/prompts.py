@@ -14,7 +14,7 @@ from app.projects.models import Project
 from app.prompts.models import Prompt
 from app.prompts.service import PromptFilter, conditions_of
 
-WINDOW = 10_000
+WINDOW = 4_000
 
 
 @dataclass(frozen=True, slots=True)
