@@ -186,6 +186,8 @@ def test_distributions_count_the_newest(sign_in: SignIn, researcher: Person, lab
     with writing() as session:
         for ranks in ([1, 2], [1, 1]):
             make_ranking(session, project, labeler, ranks)
+        for each in session.scalars(select(Item)):
+            each.got = 1
     page = client.get(address).text
     order = page.split('aria-label="Order"')[1].split("</section>")[0]
     bars = re.findall(r'scope="row">([^<]+)<.*?<td class="num">(\d+) %', order, re.DOTALL)
