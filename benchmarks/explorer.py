@@ -8,6 +8,7 @@ each tab, filters, a story, distributions, and searches for a word that nothing 
 """
 
 import argparse
+import gc
 import os
 import re
 import shutil
@@ -80,6 +81,8 @@ def _measured(world: World, times: int) -> Iterator[tuple[str, list[float]]]:
     }  # fmt: skip
     for name, address in pages.items():
         _ask(client, address)  # the first request of a process reads templates
+        gc.collect()
+        gc.freeze()  # as a web process does when it has started
         yield name, [_ask(client, address)[0] for _ in range(times)]
     for tab in ("", "/completions", "/judgments"):
         yield (
