@@ -70,5 +70,18 @@ def test_every_tab_can_be_read(
         page.get_by_role("navigation", name="What to explore").get_by_role("link", name=tab).press("Enter")
         if tab == "Distributions":
             expect(page.get_by_role("region", name="Order")).to_contain_text("with ties")
+        expect(page.get_by_text("Looking further back")).to_have_count(0)  # it has looked to the end by itself
         assert serious_faults(page) == [], tab
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+
+
+@pytest.mark.usefixtures("labels")
+def test_a_search_under_way_says_so_and_can_be_read(
+    browse_as: BrowseAs, researcher: Person, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompts, "WINDOW", 20)
+    page = browse_as(researcher)
+    page.route("**/*after=*", lambda _: None)  # the next part never comes
+    page.goto(f"/p/{project.slug}/explore?q=whale")
+    expect(page.get_by_text("Looking further back")).to_be_visible()
+    assert serious_faults(page) == []
