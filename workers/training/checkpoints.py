@@ -8,9 +8,9 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from workers.training.loop import CannotTrain
+from workers.training.loop import CannotTrain, OnStep, Signal, Step
 from workers.training.processes import is_main, placed_as, whole
 
 KEPT = 2
@@ -38,7 +38,24 @@ class Checkpoint:
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
-def save_checkpoint(
+def tell(on_step: OnStep, step: Step, saving: Callable[[], AbstractContextManager[None]], *, due: bool) -> Signal:
+    """The caller's answer to a step, with a checkpoint where one is due or the caller says stop.
+
+    The step is in the caller's hands before its checkpoint counts: killed between the two, it is done and told again.
+    The other way round, nobody would ever hear of it.
+    """
+    if due:
+        with saving():
+            return on_step(replace(step, checkpointed=True))
+    signal = on_step(step)
+    if signal is Signal.STOP:
+        with saving():
+            return signal
+    return signal
+
+
+@contextmanager
+def saving_checkpoint(
     folder: Path,
     step: int,
     *,
@@ -46,8 +63,8 @@ def save_checkpoint(
     optimizers: Mapping[str, torch.optim.Optimizer],
     extra: Json | None = None,
     tensors: Mapping[str, Mapping[str, Tensor]] | None = None,
-) -> Path:
-    """Writes step `step`, complete or not at all, and drops all but the last two.
+) -> Iterator[None]:
+    """Writes step `step`, complete or not at all, and drops all but the last two; it counts once the block ended well.
 
     Of a module only what trains is written (its frozen weights come from its own folder). `extra` is JSON (data
     position, best so far, controllers); `tensors` are named groups, such as a moving average of the weights.
@@ -57,7 +74,8 @@ def save_checkpoint(
     weights = {name: trainable(module) for name, module in modules.items()}
     moments = {name: _optimizer_tensors(optimizer) for name, optimizer in optimizers.items()}
     if not is_main():
-        return target
+        yield
+        return
     with written_beside(target) as partial:
         for name, group in weights.items():
             _write(partial / f"module-{name}.safetensors", group)
@@ -68,9 +86,9 @@ def save_checkpoint(
         _write(partial / "random.safetensors", _random_tensors())
         state = {"step": step, "extra": extra or {}, "python_random": _python_random(), "numpy_random": _numpy_random()}
         (partial / "state.json").write_text(json.dumps(state))
+        yield
     for old in complete_checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
-    return target
 
 
 def load_newest(

@@ -11,7 +11,9 @@ Simplified: the last step is kept.
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from workers.training.accuracy import clustered_accuracy
 from workers.training.adapters import add_lora, lora_off, merge_lora
 from workers.training.batching import decode_completion, encode_prompt, micro_batches
 from workers.training.cards import model_card
-from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
+from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, saving_checkpoint, tell
 from workers.training.completion_logprobs import completion_logprobs
 from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, cosine, start, take_step
 from workers.training.models import autocast, context_of, load_policy, load_tokenizer, save_policy
@@ -127,14 +129,11 @@ def train(
             after = from_main(lambda: write(config, model, tokenizer, shown))
             samples = tuple(map(Sample, [each.text for each in shown], extra["before"], after))
 
-        # 6. Checkpoint when one is due, tell the caller, stop if told to.
+        # 6. Tell the caller, checkpoint when one is due, stop if told to.
         due = number % config.checkpoint_every == 0 or number == total
-        if due:
-            _save(checkpoints, number, model, optimizer, extra)
-        signal = on_step(Step(number, total, metrics, samples, checkpointed=due))
+        keep = partial(_saving, checkpoints, number, model, optimizer, extra)
+        signal = tell(on_step, Step(number, total, metrics, samples), keep, due=due)
         if signal is Signal.STOP and number < total:
-            if not due:
-                _save(checkpoints, number, model, optimizer, extra)
             return Outcome(finished=False, step=number, metrics=metrics)
 
     # 7. The policy's folder.
@@ -280,10 +279,10 @@ def write(
     return [decode_completion(tokenizer, only.tokens) for (only,) in drawn]
 
 
-def _save(
+def _saving(
     checkpoints: Path, step: int, model: PreTrainedModel, optimizer: torch.optim.Optimizer, extra: dict[str, Any]
-) -> None:
-    save_checkpoint(checkpoints, step, modules={"model": model}, optimizers={"adamw": optimizer}, extra=extra)
+) -> AbstractContextManager[None]:
+    return saving_checkpoint(checkpoints, step, modules={"model": model}, optimizers={"adamw": optimizer}, extra=extra)
 
 
 def _counts(elements: Elements) -> dict[str, float]:

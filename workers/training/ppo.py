@@ -12,7 +12,9 @@ policy's weights (the paper keeps one, at 0.992, without saying what moves it: h
 import random
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from workers.rlhf.kl import KlController
 from workers.training.adapters import merge_lora
 from workers.training.batching import text_window
 from workers.training.cards import model_card
-from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint, trainable
+from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, saving_checkpoint, tell, trainable
 from workers.training.loop import CannotTrain, OnStep, Outcome, Sample, Signal, Step, start
 from workers.training.models import load_tokenizer, save_policy
 from workers.training.ppo_data import Data, prepare, refuse_other_tokenizer
@@ -117,8 +119,8 @@ def train(
         began = time.perf_counter()
         episodes = workers.draw(run.iteration) if workers else draw_here(setup, run)
         if episodes is None:  # the caller said stop meanwhile
-            save(setup, run)
-            return Outcome(finished=False, step=run.iteration, metrics=run.metrics)
+            with saving(setup, run):
+                return Outcome(finished=False, step=run.iteration, metrics=run.metrics)
         run.metrics, stopped_by_kl = learn(setup, run, episodes, began=began)
         run.iteration += 1
         is_last = stopped_by_kl or run.iteration == total
@@ -126,14 +128,11 @@ def train(
             workers.publish(run.iteration)
         samples = take_look(setup, run) if is_last or run.iteration % config.evaluate_every == 0 else ()
         due = run.iteration % config.checkpoint_every == 0 or run.iteration == total
-        if due:
-            save(setup, run)
-        signal = on_step(Step(run.iteration, total, run.metrics, samples, checkpointed=due))
+        keep = partial(saving, setup, run)
+        signal = tell(on_step, Step(run.iteration, total, run.metrics, samples), keep, due=due)
         if is_last:
             break
         if signal is Signal.STOP:
-            if not due:
-                save(setup, run)
             return Outcome(finished=False, step=run.iteration, metrics=run.metrics)
 
     # 4. The chosen weights become the model.
@@ -232,7 +231,7 @@ def take_look(setup: Setup, run: Run) -> tuple[Sample, ...]:
     return tuple(Sample(said.text, *rest) for said, *rest in rows)[:SHOWN_SAMPLES]
 
 
-def save(setup: Setup, run: Run) -> None:
+def saving(setup: Setup, run: Run) -> AbstractContextManager[None]:
     trainee = setup.trainee
     extra: dict[str, Any] = {
         "belongs_to": setup.belongs_to,
@@ -243,7 +242,7 @@ def save(setup: Setup, run: Run) -> None:
         "before": {"texts": run.before.texts, "rewards": run.before.rewards, "metrics": run.before.metrics},
     }
     groups = {"ema": trainee.ema, "best": run.best_weights}
-    save_checkpoint(
+    return saving_checkpoint(
         setup.checkpoints,
         run.iteration,
         modules={"policy": trainee.networks.policy, "value": trainee.networks.value},

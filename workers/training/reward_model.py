@@ -10,6 +10,7 @@ Simplified: the last step is kept, as the paper's single epoch leaves nothing to
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ from workers.rlhf.losses import TIE, pair_weights, ranking_loss
 from workers.training.adapters import add_lora, merge_lora
 from workers.training.batching import encode_completion, encode_prompt, micro_batches
 from workers.training.cards import model_card
-from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
+from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, saving_checkpoint, tell
 from workers.training.limits import fits
 from workers.training.loop import OnStep, Outcome, Signal, Step, adamw, cosine, start, take_step
 from workers.training.models import (
@@ -166,12 +167,9 @@ def fit(
     for number, batch in batches(config, elements, epochs=config.epochs, after=checkpoint.step if checkpoint else 0):
         metrics = _take_one(config, model, optimizer, batch, number=number, total=total)
         due = number % config.checkpoint_every == 0 or number == total
-        if due:
-            _save(checkpoints, number, model, optimizer, belongs_to)
-        signal = on_step(Step(number, total, metrics, checkpointed=due))
+        keep = partial(_saving, checkpoints, number, model, optimizer, belongs_to)
+        signal = tell(on_step, Step(number, total, metrics), keep, due=due)
         if signal is Signal.STOP and number < total:
-            if not due:
-                _save(checkpoints, number, model, optimizer, belongs_to)
             return Outcome(finished=False, step=number, metrics=metrics)
     return Outcome(finished=True, step=total, metrics={})
 
@@ -244,9 +242,11 @@ def bias_to_demonstrations(config: RankingsConfig, model: RewardModel, material:
     return model.bias - sum(scores) / len(scores)
 
 
-def _save(checkpoints: Path, step: int, model: RewardModel, optimizer: torch.optim.Optimizer, belongs_to: str) -> None:
+def _saving(
+    checkpoints: Path, step: int, model: RewardModel, optimizer: torch.optim.Optimizer, belongs_to: str
+) -> AbstractContextManager[None]:
     extra = {"belongs_to": belongs_to}
-    save_checkpoint(checkpoints, step, modules={"model": model}, optimizers={"adamw": optimizer}, extra=extra)
+    return saving_checkpoint(checkpoints, step, modules={"model": model}, optimizers={"adamw": optimizer}, extra=extra)
 
 
 def _counts(elements: Elements) -> dict[str, float]:

@@ -10,6 +10,8 @@ the last weights are kept. Everything random is a function of the seed and of wh
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from workers.rlhf.ppo_losses import clipped_policy_loss
 from workers.training.adapters import merge_lora
 from workers.training.batching import micro_batches
 from workers.training.cards import model_card
-from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
+from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, saving_checkpoint, tell
 from workers.training.loop import OnStep, Outcome, Sample, Signal, Step, adamw, start, take_step
 from workers.training.models import autocast, load_tokenizer, save_policy
 from workers.training.ppo import SHOWN_SAMPLES
@@ -93,14 +95,11 @@ def train(
         extra["metrics"] = dict(metrics)
         metrics["episodes_per_second"] = config.batch_size / (time.perf_counter() - began)
 
-        # 5. Checkpoint when one is due, tell the caller, stop if told to.
+        # 5. Tell the caller, checkpoint when one is due, stop if told to.
         due = number % config.checkpoint_every == 0 or number == total
-        if due:
-            _save(checkpoints, number, networks, optimizer, extra)
-        signal = on_step(Step(number, total, metrics, samples, checkpointed=due))
+        keep = partial(_saving, checkpoints, number, networks, optimizer, extra)
+        signal = tell(on_step, Step(number, total, metrics, samples), keep, due=due)
         if signal is Signal.STOP and not is_over:
-            if not due:
-                _save(checkpoints, number, networks, optimizer, extra)
             return Outcome(finished=False, step=number, metrics=metrics)
 
     # 6. The policy's folder.
@@ -184,9 +183,9 @@ def compared(data: Data, before: dict[str, Any], now: dict[str, Any]) -> tuple[S
     return tuple(Sample(said, *rest) for (said, _), *rest in rows)[:SHOWN_SAMPLES]
 
 
-def _save(
+def _saving(
     checkpoints: Path, step: int, networks: Networks, optimizer: torch.optim.Optimizer, extra: dict[str, Any]
-) -> None:
-    save_checkpoint(
+) -> AbstractContextManager[None]:
+    return saving_checkpoint(
         checkpoints, step, modules={"policy": networks.policy}, optimizers={"adamw": optimizer}, extra=extra
     )

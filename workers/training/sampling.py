@@ -3,7 +3,7 @@
     sampling.sample(SamplingConfig(completions_per_prompt=4), prompts, on_step, model=folder, checkpoints=folder)
 
 The completions of a prompt depend on the seed and the prompt's id alone. Prompts are taken in chunks of like
-length; each finished chunk is one line of `completions.jsonl`, flushed to the disk before it is reported.
+length; each finished chunk is one line of `completions.jsonl`, flushed to the disk; reported, it gets its end.
 
 With a reward model every completion that is drawn is scored, and with `best_of` n above 1 each one that is kept is the
 best of n drawn for its place (Stiennon et al. 2020, appendix G.3): no two places share what was drawn for them.
@@ -14,9 +14,11 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,6 +27,7 @@ from app.datasets.examples import Messages, Prompt
 from app.runs.configs import SamplingConfig
 from workers.rlhf.best_of_n import expected_best, kl_bound, powers_up_to
 from workers.training.batching import decode_completion, encode_prompt
+from workers.training.checkpoints import tell
 from workers.training.judge import Judge, load_judge
 from workers.training.loop import CannotTrain, OnStep, Signal, Step
 from workers.training.models import context_of, load_policy, load_tokenizer
@@ -82,11 +85,12 @@ def sample(
     for number, chunk in enumerate(chunks[len(done) :], start=len(done) + 1):
         started = time.perf_counter()
         completions = sample_chunk(config, chunk, policy, tokenizer, judge)
-        append_line(checkpoints / FILE, [asdict(completion) for completion in completions])
-        done.append(completions)
         metrics = chunk_metrics(completions, seconds=time.perf_counter() - started)
         metrics["left_out"] = float(len(prompts[: config.prompts]) - len(encoded))
-        if on_step(Step(number, len(chunks), metrics, checkpointed=True)) is Signal.STOP:
+        step = Step(number, len(chunks), metrics)
+        signal = tell(on_step, step, partial(appending, checkpoints / FILE, completions), due=True)
+        done.append(completions)
+        if signal is Signal.STOP:
             break
     place = {prompt.id: i for i, prompt in enumerate(encoded)}
     flat = [completion for chunk in done for completion in chunk]
@@ -228,8 +232,8 @@ def read_chunks(file: Path, *, mark: str) -> list[list[SampledCompletion]]:
     lines = list(whole_lines(file))
     if not lines or lines[0] != mark:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("")
-        append_line(file, mark)
+        with file.open("w", encoding="utf-8") as out:
+            _write(out, json.dumps(mark) + "\n")
         return []
     return [[SampledCompletion(**completion) for completion in chunk] for chunk in lines[1:]]
 
@@ -246,8 +250,16 @@ def whole_lines(file: Path) -> Iterator[object]:
         whole += len(line)
 
 
-def append_line(file: Path, content: object) -> None:
+@contextmanager
+def appending(file: Path, chunk: list[SampledCompletion]) -> Iterator[None]:
+    """The chunk as a line whose end, without which it does not count, is written when the block ended well."""
     with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(content) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
+        _write(out, json.dumps([asdict(completion) for completion in chunk]))
+        yield
+        _write(out, "\n")
+
+
+def _write(out: TextIO, text: str) -> None:
+    out.write(text)
+    out.flush()
+    os.fsync(out.fileno())

@@ -10,7 +10,8 @@ Simplified: the paper's learning-rate search is the admin's.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ from app.datasets.examples import Demonstration, Text
 from app.runs.configs import SftConfig
 from workers.training.adapters import add_lora, merge_lora
 from workers.training.cards import model_card
-from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, save_checkpoint
+from workers.training.checkpoints import fingerprint, load_newest, refuse_foreign, saving_checkpoint, tell
 from workers.training.demonstrations import Row, batches, draw_texts, prepare, steps_in_epoch
 from workers.training.dropout import add_residual_dropout
 from workers.training.epochs import (
@@ -106,14 +107,11 @@ def train(
             epoch = {"epoch": float(number // an_epoch), "loss": metrics["loss"], **seen}
             record = noted(record, epoch, now, checkpoints)
 
-        # 5. Checkpoint when one is due, tell the caller, stop if told to.
+        # 5. Tell the caller, checkpoint when one is due, stop if told to.
         due = bool(samples) or number % config.checkpoint_every == 0 or number == total
-        if due:
-            save(trainee, record, checkpoints, belongs_to, step=number)
-        signal = on_step(Step(number, total, metrics, samples, checkpointed=due))
+        keep = partial(saving, trainee, record, checkpoints, belongs_to, step=number)
+        signal = tell(on_step, Step(number, total, metrics, samples), keep, due=due)
         if signal is Signal.STOP and number < total:
-            if not due:
-                save(trainee, record, checkpoints, belongs_to, step=number)
             return Outcome(finished=False, step=number, metrics=metrics)
 
     # 6. The chosen epoch becomes the model.
@@ -175,9 +173,11 @@ def resume(trainee: Trainee, checkpoints: Path, belongs_to: str) -> tuple[int, R
     return checkpoint.step, Record(**checkpoint.extra["record"])
 
 
-def save(trainee: Trainee, record: Record, checkpoints: Path, belongs_to: str, *, step: int) -> None:
+@contextmanager
+def saving(trainee: Trainee, record: Record, checkpoints: Path, belongs_to: str, *, step: int) -> Iterator[None]:
     """A checkpoint; then the weights of epochs that no checkpoint calls the best may go."""
     extra = {"belongs_to": belongs_to, "record": asdict(record)}
     modules, optimizers = {"model": trainee.model}, {"adamw": trainee.optimizer}
-    save_checkpoint(checkpoints, step, modules=modules, optimizers=optimizers, extra=extra)
+    with saving_checkpoint(checkpoints, step, modules=modules, optimizers=optimizers, extra=extra):
+        yield
     drop_others(record, checkpoints)

@@ -15,7 +15,7 @@ from workers.training.checkpoints import (
     fingerprint,
     load_newest,
     refuse_foreign,
-    save_checkpoint,
+    saving_checkpoint,
     written_beside,
 )
 from workers.training.loop import CannotTrain
@@ -36,7 +36,9 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 def save(folder: Path, number: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
-    return save_checkpoint(folder, number, modules={"m": model}, optimizers={"o": optimizer}, extra={"at": number})
+    with saving_checkpoint(folder, number, modules={"m": model}, optimizers={"o": optimizer}, extra={"at": number}):
+        pass
+    return complete_checkpoints(folder)[-1]
 
 
 def load(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Checkpoint | None:
@@ -68,7 +70,8 @@ def test_30_weights_adam_rate_and_every_random_state_come_back(tmp_path: Path) -
 def test_named_groups_of_tensors_come_back(tmp_path: Path) -> None:
     model, optimizer = made(0)
     ema = {"0.weight": torch.randn(3, dtype=torch.float64)}
-    save_checkpoint(tmp_path, 1, modules={"m": model}, optimizers={"o": optimizer}, tensors={"ema": ema})
+    with saving_checkpoint(tmp_path, 1, modules={"m": model}, optimizers={"o": optimizer}, tensors={"ema": ema}):
+        pass
     checkpoint = load(tmp_path, model, optimizer)
     assert checkpoint is not None
     assert torch.equal(checkpoint.tensors["ema"]["0.weight"], ema["0.weight"])

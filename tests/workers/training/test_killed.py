@@ -48,24 +48,26 @@ def test_30_dead_before_at_or_after_a_checkpoint_or_at_the_end_equals_never_dead
     models: Path, tmp_path: Path, name: str
 ) -> None:
     steps: list[int] = []
-
-    def count(step: Step) -> Signal:
-        steps.append(step.number)
-        return Signal.CONTINUE
-
-    RUNS[name](models, tmp_path / "whole", count)
+    RUNS[name](models, tmp_path / "whole", lambda step: go_on(step, steps))
     assert len(steps) >= 6
     for last in (*steps[:3], steps[-1]):  # a checkpoint is written at every second; each step: `make prove`
+        heard: list[int] = []
 
-        def die(step: Step, last: int = last) -> Signal:
+        def die(step: Step, last: int = last, heard: list[int] = heard) -> Signal:
             if step.number == last:
                 raise Died
-            return Signal.CONTINUE
+            return go_on(step, heard)
 
         with pytest.raises(Died):
             RUNS[name](models, tmp_path / f"dead-{last}", die)
-        RUNS[name](models, tmp_path / f"dead-{last}", lambda step: Signal.CONTINUE)
+        RUNS[name](models, tmp_path / f"dead-{last}", lambda step, heard=heard: go_on(step, heard))
         assert_same(tmp_path / f"dead-{last}", tmp_path / "whole")
+        assert set(heard) == set(steps), "a step whose report the death cut short was never told again"
+
+
+def go_on(step: Step, told: list[int]) -> Signal:
+    told.append(step.number)
+    return Signal.CONTINUE
 
 
 def assert_same(ours: Path, theirs: Path) -> None:
