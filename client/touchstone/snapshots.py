@@ -59,7 +59,7 @@ class Snapshot:
             raise ImportError("This needs the package: pip install 'touchstone-client[datasets]'") from error
         with tempfile.TemporaryDirectory() as folder:
             file = self.download(Path(folder) / "rows.parquet", form=form, file_type="parquet", split=split)
-            return Dataset.from_parquet(str(file), keep_in_memory=True)
+            return Dataset.from_parquet(str(file), cache_dir=folder, keep_in_memory=True)
 
     def datasheet(self) -> str:
         """What it holds, who made it in aggregate, and how, as Markdown."""
