@@ -67,6 +67,7 @@ def test_a_disagreement_decided_by_keyboard(
     page.get_by_role("link", name="Decide:").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="What the labelers said")).to_be_visible()
+    page.wait_for_load_state()  # keys are listened to from then on
     for letter, rank_of in (("A", 2), ("B", 1), ("C", 1)):
         page.get_by_label(f"{letter} at rank {rank_of}").focus()
         page.keyboard.press("Space")
