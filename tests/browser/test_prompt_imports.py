@@ -73,10 +73,12 @@ def test_held_prompts_are_decided_about_by_single_keys(
     for name, key in (("ann", "n"), ("ben", "m"), ("cy", "u")):
         expect(page.locator("mark")).to_have_text(f"{name}@example.org")
         fits(page, width)
+        page.wait_for_load_state()  # keys are listened to from then on
         page.keyboard.press(key)
     expect(page.get_by_text("That was the last one.")).to_be_visible()
     fits(page, width)
     page.get_by_role("link", name="Begin with those that you left").press("Enter")
     expect(page.locator("mark")).to_have_text("ann@example.org")
+    page.wait_for_load_state()
     page.keyboard.press("r")
     expect(page.get_by_text("Nothing is left to be decided about.")).to_be_visible()
