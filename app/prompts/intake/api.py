@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,7 @@ from app.core.errors import Invalid
 from app.core.storage import get_artefacts
 from app.projects.deps import CurrentProject
 from app.prompts.intake import forms, sending, service, settling
+from app.prompts.intake.acts import Act, act_on
 from app.prompts.intake.settings import HubSource, ImportSettings
 from app.prompts.models import HeldFor, ImportState, PromptImport, Stage
 from app.prompts.readers import ImportFormat
@@ -110,17 +111,11 @@ def act_on_prompt_import(
     admin: Admin,
     project: CurrentProject,
     import_id: uuid.UUID,
-    act: Literal["stop", "continue", "discard"],
+    act: Act,
 ) -> PromptImportRead:
     """Stop after the rows at hand; go on from there; or take back what has arrived of an import that is not done."""
     row = service.import_of_project(session, project, import_id)
-    if act == "discard":
-        key = service.discard(session, row, by=admin)
-        session.commit()  # the upload goes only after the import has let go of it
-        if key:
-            get_artefacts().remove(key)
-    else:
-        (service.ask_to_stop if act == "stop" else service.resume)(session, row, by=admin)
+    act_on(session, row, act, by=admin)
     return _read(row)
 
 

@@ -3,7 +3,7 @@
 import uuid
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
@@ -20,6 +20,7 @@ from app.core.storage import get_artefacts
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.prompts.intake import forms, report, sending, service, settling
+from app.prompts.intake.acts import Act, act_on
 from app.prompts.intake.preview import preview
 from app.prompts.intake.settings import CapBy, ImportSettings, PersonalData, Target
 from app.prompts.models import HeldFor, ImportState, PromptImport, Verdict
@@ -157,17 +158,11 @@ def act_on_import(
     admin: Admin,
     project: CurrentProject,
     import_id: uuid.UUID,
-    act: Literal["stop", "continue", "discard"],
+    act: Act,
 ) -> Response:
     row = service.import_of_project(session, project, import_id)
-    if act == "discard":
-        key = service.discard(session, row, by=admin)
-        session.commit()  # the upload goes only after the import has let go of it
-        if key:
-            get_artefacts().remove(key)
-        return RedirectResponse(f"/p/{project.slug}/prompts/import", 303)
-    (service.ask_to_stop if act == "stop" else service.resume)(session, row, by=admin)
-    return RedirectResponse(_address(project, row), 303)
+    act_on(session, row, act, by=admin)
+    return RedirectResponse(f"/p/{project.slug}/prompts/import" if act == "discard" else _address(project, row), 303)
 
 
 @router.get("/imports/{import_id}/held/{reason}")

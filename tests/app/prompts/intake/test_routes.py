@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,6 +17,10 @@ from tests.conftest import SignIn
 def imports() -> list[PromptImport]:
     with reading() as session:
         return list(session.scalars(select(PromptImport).order_by(PromptImport.created_at)))
+
+
+def uploads() -> list[Path]:
+    return [each for each in (get_settings().state_dir / "artefacts").rglob("*") if each.is_file()]
 
 
 def test_every_page_is_an_admins(sign_in: SignIn, admin: Person, researcher: Person, project: Project) -> None:
@@ -84,7 +89,7 @@ def test_a_file_over_the_limit_is_refused(
     answer = sign_in(admin).post(f"/p/{project.slug}/prompts/import", files={"file": file})
     assert answer.status_code == 422
     assert "larger than 1 MiB" in answer.text
-    assert not [each for each in (get_settings().state_dir / "artefacts").rglob("*") if each.is_file()]
+    assert uploads() == []
 
 
 def test_what_a_step_held_is_listed_and_taken_back(sign_in: SignIn, admin: Person, project: Project) -> None:
@@ -109,6 +114,17 @@ def test_buttons_that_come_too_late_say_so(sign_in: SignIn, admin: Person, proje
         assert client.post(f"{here}/{act}").status_code == 409
     assert client.post(here, data={"then": "start"}).status_code == 409
     assert client.get(f"/p/{project.slug}/prompts/imports/{project.id}").status_code == 404
+
+
+def test_what_is_discarded_takes_its_upload_with_it(sign_in: SignIn, admin: Person, project: Project) -> None:
+    client, start = sign_in(admin), f"/p/{project.slug}/prompts/import"
+    by_button, by_script = (client.post(start, data={"pasted": text}).headers["location"] for text in ("One", "Two"))
+    assert len(uploads()) == 2
+    assert client.post(f"{by_button}/discard").headers["location"] == start
+    assert len(uploads()) == 1
+    script = f"/api/v1/projects/{project.slug}/prompt-imports/{by_script.rsplit('/', 1)[-1]}"
+    assert client.post(f"{script}/discard").json()["state"] == "discarded"
+    assert uploads() == []
 
 
 def test_scripts_send_follow_and_read(sign_in: SignIn, admin: Person, project: Project, client: TestClient) -> None:
