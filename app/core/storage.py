@@ -14,6 +14,8 @@ import fsspec
 from app.core.config import get_settings
 from app.core.errors import DomainError, NotFound
 
+BLOCK = 2**20
+
 
 class StorageFull(DomainError):
     title = "The artefact store could not take the file"
@@ -61,6 +63,13 @@ class Artefacts:
             raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
         with self.fs.open(self._path(key), "rb") as file:
             yield file
+
+    def blocks(self, key: str, start: int) -> Iterator[bytes]:
+        """What `key` holds from byte `start` on, piece by piece; what comes before is not read."""
+        with self.reading(key) as file:
+            file.seek(start)
+            while block := file.read(BLOCK):
+                yield block
 
     def files(self, key: str) -> list[tuple[str, int]]:
         """The files under `key`, by their names below it, with their sizes, in the order of their names."""

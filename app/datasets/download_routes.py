@@ -17,7 +17,7 @@ from app.datasets.datasheet import manifest
 from app.datasets.datasheet_text import as_markdown
 from app.datasets.downloads import Download, answer, skipped_to
 from app.datasets.events import events_of
-from app.datasets.export_files import BLOCK, as_jsonl, etag_of, export, file_name
+from app.datasets.export_files import as_jsonl, etag_of, export, file_name
 from app.datasets.exports import ExportForm, FileType, check_form, needed
 from app.datasets.models import Snapshot
 from app.projects.deps import CurrentProject
@@ -61,8 +61,9 @@ def download_whole(request: Request, _: Researcher, project: CurrentProject, sna
     """The very file that runs read, byte for byte."""
     snapshot = _snapshot(project, snapshot_id)
     name = f"{_name(project, snapshot)}.parquet"
-    blocks, size = partial(_stored, snapshot.storage_key), get_artefacts().size(snapshot.storage_key)
-    return answer(request, Download(name, _MEDIA[FileType.parquet], snapshot.sha256, blocks, size))
+    artefacts, key = get_artefacts(), snapshot.storage_key
+    blocks = partial(artefacts.blocks, key)
+    return answer(request, Download(name, _MEDIA[FileType.parquet], snapshot.sha256, blocks, artefacts.size(key)))
 
 
 @router.get("/events.jsonl")
@@ -99,10 +100,3 @@ def _snapshot(project: Project, snapshot_id: uuid.UUID) -> Snapshot:
     """Looked up in a session that is over before the first byte is sent: a slow download holds no connection."""
     with reading() as session:
         return service.snapshot_of_project(session, project, snapshot_id)
-
-
-def _stored(key: str, start: int) -> Iterator[bytes]:
-    with get_artefacts().reading(key) as file:
-        file.seek(start)
-        while block := file.read(BLOCK):
-            yield block

@@ -11,7 +11,6 @@ from app.core.storage import Artefacts
 from app.datasets.downloads import Download
 from app.registry.models import Model, ModelState
 
-BLOCK = 2**20
 CARD = "README.md"
 
 
@@ -37,7 +36,7 @@ def _segments(artefacts: Artefacts, model: Model, card: str) -> Iterator[Segment
     assert model.storage_key is not None
     for name, size in artefacts.files(model.storage_key):
         if name != CARD:
-            yield from _entry(model, name, Segment(size, partial(_stored, artefacts, f"{model.storage_key}/{name}")))
+            yield from _entry(model, name, Segment(size, partial(artefacts.blocks, f"{model.storage_key}/{name}")))
     yield from _entry(model, CARD, _bytes(card.encode()))
     yield _bytes(bytes(2 * tarfile.BLOCKSIZE))
 
@@ -52,13 +51,6 @@ def _entry(model: Model, name: str, content: Segment) -> Iterator[Segment]:
 
 def _bytes(content: bytes) -> Segment:
     return Segment(len(content), lambda start: iter([content[start:]]))
-
-
-def _stored(artefacts: Artefacts, key: str, start: int) -> Iterator[bytes]:
-    with artefacts.reading(key) as file:
-        file.seek(start)
-        while block := file.read(BLOCK):
-            yield block
 
 
 def _from(segments: list[Segment], start: int) -> Iterator[bytes]:

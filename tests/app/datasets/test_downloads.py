@@ -6,8 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.accounts.models import Person
+from app.core import storage
 from app.core.db import writing
-from app.datasets import download_routes, downloads
+from app.datasets import downloads
 from app.projects.models import Project
 from tests.app.datasets.labels import make_ranking
 from tests.conftest import SignIn
@@ -32,7 +33,7 @@ def page(sign_in: SignIn, researcher: Person, project: Project, labeler: Person,
 def test_a_download_goes_on_at_every_byte(
     client: TestClient, page: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download_routes, "BLOCK", 100)
+    monkeypatch.setattr(storage, "BLOCK", 100)
     whole = client.get(f"{page}/{address}")
     assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
     size, etag = len(whole.content), whole.headers["etag"]
