@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Text, cast, exists, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
-from app.explorer.parts import SHOWN, Part, before, end_of_window, read_cursor, written
+from app.explorer.parts import SHOWN, Part, before, end_of_window, newest_part, read_cursor, written
 from app.labeling.current import is_current
 from app.labeling.models import Completion, Item, Ranking, RankingPlace, Rating
 from app.projects.models import Project
@@ -70,14 +70,9 @@ def completions_part(
 
 
 def _of_model(session: Session, project: Project, wanted: CompletionFilter, after: str) -> Part[FoundCompletion]:
-    begin = read_cursor(after, (uuid.UUID,))
-    here = [Completion.model_id == wanted.model] + ([Completion.id < begin[0]] if begin else [])
-    last = end_of_window(session, select(Completion.id).where(*here).order_by(Completion.id.desc()), WINDOW)
-    inside = [*here, *([Completion.id >= last[0]] if last else [])]
-    query = _asked(project, wanted).where(*inside).order_by(Completion.id.desc()).limit(SHOWN + 1)
-    found = [(completion, prompt) for completion, prompt in session.execute(query)]
-    goes_on = found[SHOWN - 1][0].id if len(found) > SHOWN else last[0] if last else None
-    return Part(described(session, found[:SHOWN]), written(goes_on) if goes_on else "")
+    query, here = _asked(project, wanted), Completion.model_id == wanted.model
+    part = newest_part(session, query, Completion.id, here, after=after, shown=SHOWN, window=WINDOW)
+    return Part(described(session, part.rows), part.next)
 
 
 def _of_prompts(session: Session, project: Project, wanted: CompletionFilter, after: str) -> Part[FoundCompletion]:

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, or_
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.core.errors import Invalid
@@ -25,6 +25,21 @@ def end_of_window(session: Session, keys: Select[Any], size: int) -> tuple[Any, 
     """The last of the next `size` keys; None: there are fewer, so that the window reaches to the end."""
     row = session.execute(keys.offset(size - 1).limit(1)).first()
     return tuple(row) if row else None
+
+
+def newest_part(
+    session: Session, query: Select[Any], key: InstrumentedAttribute[uuid.UUID],
+    here: ColumnElement[bool], *, after: str, shown: int, window: int,
+) -> Part[Any]:  # fmt: skip
+    """The next rows of a query, the newest first. `key` is the id of what its first column is, and of those that are
+    `here` it looks through so many."""
+    begin = read_cursor(after, (uuid.UUID,))
+    inside = [here] + ([key < begin[0]] if begin else [])
+    last = end_of_window(session, select(key).where(*inside).order_by(key.desc()), window)
+    inside += [key >= last[0]] if last else []
+    rows = list(session.execute(query.where(*inside).order_by(key.desc()).limit(shown + 1)))
+    goes_on = rows[shown - 1][0].id if len(rows) > shown else last[0] if last else None
+    return Part(rows[:shown], written(goes_on) if goes_on else "")
 
 
 def before(columns: tuple[InstrumentedAttribute[Any], ...], values: tuple[Any, ...]) -> ColumnElement[bool]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.explorer.parts import SHOWN, Part, end_of_window, read_cursor, written
+from app.explorer.parts import SHOWN, Part, newest_part
 from app.labeling.models import Completion, Demonstration, Item, Ranking
 from app.projects.models import Project
 from app.prompts.models import Prompt
@@ -27,14 +27,9 @@ class FoundPrompt:
 
 def prompts_part(session: Session, project: Project, wanted: PromptFilter, *, after: str) -> Part[FoundPrompt]:
     """The next prompts that the filter takes, the newest first."""
-    begin = read_cursor(after, (uuid.UUID,))
-    here = [Prompt.project_id == project.id] + ([Prompt.id < begin[0]] if begin else [])
-    last = end_of_window(session, select(Prompt.id).where(*here).order_by(Prompt.id.desc()), WINDOW)
-    inside = [*here, *([Prompt.id >= last[0]] if last else [])]
-    query = select(Prompt).where(*inside, *conditions_of(project, wanted)).order_by(Prompt.id.desc()).limit(SHOWN + 1)
-    found = list(session.scalars(query))
-    goes_on = found[SHOWN - 1].id if len(found) > SHOWN else last[0] if last else None
-    return Part(_counted(session, found[:SHOWN]), written(goes_on) if goes_on else "")
+    query, here = select(Prompt).where(*conditions_of(project, wanted)), Prompt.project_id == project.id
+    part = newest_part(session, query, Prompt.id, here, after=after, shown=SHOWN, window=WINDOW)
+    return Part(_counted(session, [prompt for (prompt,) in part.rows]), part.next)
 
 
 def _counted(session: Session, prompts: list[Prompt]) -> list[FoundPrompt]:
