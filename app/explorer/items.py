@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import combinations
 from string import ascii_uppercase
 from typing import Any
 
@@ -20,10 +19,11 @@ from app.labeling.ranks import in_words
 from app.projects.models import Project
 from app.prompts.models import Prompt
 from app.prompts.service import mentions
+from app.quality.agreement import Judged, share_agreed
+from app.quality.disagreements import DEFAULT_BELOW
 
 WINDOW, COMPARED = 5_000, 300  # items looked through by the database, and of these compared here
 KINDS = (BatchKind.ranking, BatchKind.evaluation, BatchKind.screening)
-DISAGREEING = 0.75  # of the comparisons that neither labeler ties
 
 
 class Opinion(StrEnum):
@@ -62,22 +62,11 @@ class FoundItem:
     batch: str
     prompt: Prompt
     orders: list[Order]
+    agreement: float | None  # of its labelers, without who decided
 
     @property
-    def agreement(self) -> float | None:
-        """Over every two labelers: the share of the pairs which neither ties that they order alike."""
-        return agreement([order.ranks for order in self.orders if not order.ranking.is_adjudication])
-
-
-def agreement(orders: list[dict[str, int]]) -> float | None:
-    """None where no two of them order the same pair."""
-    same = total = 0
-    for one, other in combinations(orders, 2):
-        for a, b in combinations(sorted(one.keys() & other.keys()), 2):
-            if one[a] != one[b] and other[a] != other[b]:
-                total += 1
-                same += (one[a] < one[b]) == (other[a] < other[b])
-    return same / total if total else None
+    def is_disagreed(self) -> bool:
+        return self.agreement is not None and self.agreement < DEFAULT_BELOW / 100
 
 
 def items_part(session: Session, project: Project, wanted: ItemFilter, *, after: str) -> Part[FoundItem]:
@@ -138,12 +127,17 @@ def _conditions(wanted: ItemFilter) -> list[ColumnElement[bool]]:
 def _taken(found: list[FoundItem], wanted: ItemFilter) -> list[FoundItem]:
     if wanted.opinion != Opinion.differ:
         return found
-    return [each for each in found if each.agreement is not None and each.agreement < DISAGREEING]
+    return [each for each in found if each.is_disagreed]
 
 
 def _described(session: Session, batch: Batch, rows: list[tuple[Item, Prompt]]) -> list[FoundItem]:
     orders = orders_by_item(session, [item.id for item, _ in rows])
-    return [FoundItem(item, batch.name, prompt, orders[item.id]) for item, prompt in rows]
+    return [FoundItem(item, batch.name, prompt, orders[item.id], _agreed(orders[item.id])) for item, prompt in rows]
+
+
+def _agreed(orders: list[Order]) -> float | None:
+    theirs = [order for order in orders if not order.ranking.is_adjudication]
+    return share_agreed(Judged(each.ranking.item_id, each.ranking.person_id, each.ranks) for each in theirs)
 
 
 def orders_by_item(session: Session, ids: list[uuid.UUID]) -> Mapping[uuid.UUID, list[Order]]:

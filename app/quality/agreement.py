@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ class Judged:
 
     item_id: uuid.UUID
     person_id: uuid.UUID
-    ranks: Mapping[uuid.UUID, int]
+    ranks: Mapping[Any, int]  # by completion
     week: date | None = None  # its Monday
     is_excluded: bool = False  # a lead has left it out of new snapshots
 
@@ -86,6 +87,13 @@ def _comparisons(rankings: Sequence[Judged]) -> tuple[Numbers, Numbers]:
 def agreement(found: Iterable[Meeting], *, seed: int = 0) -> Figure | None:
     """Agreement over all meetings; none when no two labelers compared the same completions."""
     return clustered_figure(((each.item_id, each.agreed, each.total) for each in found), seed=seed)
+
+
+def share_agreed(judged: Iterable[Judged]) -> float | None:
+    """Agreement on one item; none when no two labelers put the same two completions in an order."""
+    found = list(meetings(judged))
+    total = sum(each.total for each in found)
+    return sum(each.agreed for each in found) / total if total else None
 
 
 def mean_tau(found: Iterable[Meeting], *, seed: int = 0) -> Figure | None:

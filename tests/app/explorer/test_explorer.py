@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Person
 from app.core.db import writing
 from app.explorer import completions, items, parts, prompts
-from app.explorer.items import agreement
 from app.labeling.leases import lease_next
 from app.labeling.models import Item, Ranking, RankingPlace, Rating
 from app.projects.models import Project
 from app.registry.models import Model
 from tests.app.datasets.labels import make_ranking
 from tests.app.labeling.rows import make_ranking_batch
+from tests.app.quality.rows import make_batch, make_item, rank
 from tests.conftest import SignIn
 from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
 
@@ -145,12 +145,22 @@ def test_judgments_of_every_batch_come_and_can_be_narrowed(
     assert walk(client, f"{address}?opinion=differ") == []
 
 
-def test_agreement_is_over_the_pairs_that_neither_ties() -> None:
-    assert agreement([{"A": 1, "B": 2, "C": 3}, {"A": 1, "B": 2, "C": 2}]) == 1.0
-    assert agreement([{"A": 1, "B": 2, "C": 3}, {"A": 3, "B": 2, "C": 1}]) == 0.0
-    assert agreement([{"A": 1, "B": 2, "C": 3}, {"A": 1, "B": 3, "C": 2}]) == pytest.approx(2 / 3)
-    assert agreement([{"A": 1, "B": 1}, {"A": 1, "B": 2}]) is None
-    assert agreement([{"A": 1, "B": 2}]) is None
+def test_where_labelers_disagree_is_marked_and_found(
+    sign_in: SignIn, researcher: Person, labeler: Person, project: Project
+) -> None:
+    with writing() as session:
+        batch, second = make_batch(session, project), make_person(session)
+        for position, theirs in enumerate(([3, 2, 1], [1, 2, 2], [1, 1, 1])):
+            item = make_item(session, project, batch)
+            item.position = position
+            rank(session, item, labeler, [1, 2, 3])
+            rank(session, item, second, theirs)
+            item.got = 2
+    client, address = sign_in(researcher), f"/p/{project.slug}/explore/judgments"
+    rows = walk(client, address)
+    shown = [re.search(r'<td class="num">(.*?)</td>', row)[1] for row in rows]
+    assert shown == ["–", "100 %", '<span class="chip warn">0 %</span>']
+    assert walk(client, f"{address}?opinion=differ") == [rows[2]]
 
 
 def test_a_prompts_story_tells_it_all(sign_in: SignIn, researcher: Person, labeler: Person, project: Project) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quality.agreement import Judged, agreement, agreement_by_labeler, mean_tau, meetings
+from app.quality.agreement import Judged, agreement, agreement_by_labeler, mean_tau, meetings, share_agreed
 
 COMPLETIONS = [uuid.UUID(int=n) for n in range(9)]
 MIRA, NOOR, INES = (uuid.UUID(int=100 + n) for n in range(3))
@@ -38,6 +38,16 @@ def test_nothing_to_compare_gives_no_figure() -> None:
     assert share(judged(1, MIRA, 1, 2)) is None
     assert share(judged(1, MIRA, 1, 2), judged(2, NOOR, 1, 2)) is None
     assert share(judged(1, MIRA, 1, 1), judged(1, NOOR, 1, 2)) is None
+
+
+def test_one_items_agreement_is_over_the_pairs_that_neither_ties() -> None:
+    assert share_agreed([judged(1, MIRA, 1, 2, 3), judged(1, NOOR, 1, 2, 2)]) == 1.0
+    assert share_agreed([judged(1, MIRA, 1, 2, 3), judged(1, NOOR, 3, 2, 1)]) == 0.0
+    assert share_agreed([judged(1, MIRA, 1, 2, 3), judged(1, NOOR, 1, 3, 2)]) == pytest.approx(2 / 3)
+    assert share_agreed([judged(1, MIRA, 1, 1), judged(1, NOOR, 1, 2)]) is None
+    assert share_agreed([judged(1, MIRA), judged(1, NOOR, 1, 2)]) is None  # who says that it can't be ranked
+    assert share_agreed([judged(1, MIRA, 1, 2)]) is None
+    assert share_agreed([]) is None
 
 
 def test_only_completions_that_both_ranked_are_compared() -> None:
