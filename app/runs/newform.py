@@ -82,11 +82,9 @@ def asked_parts(kind: RunKind, query: Mapping[str, str]) -> dict[str, str]:
 def opening(session: Session, project: Project, kind: RunKind, query: Mapping[str, str]) -> dict[str, str]:
     """What a form stands filled with: the newest models, and the preset that is asked for. The form's own button that
     fills in a preset keeps the parts and the name, and replaces every setting."""
-    parts = creation.suggested_parts(session, project, kind) | asked_parts(kind, query)
-    offered = offers.offered_presets(session, project, kind, creation.subject_model(session, kind, parts))
-    preset = offers.preset_named(offered, query.get("preset", ""))
-    config = preset.config.model_dump() | ({} if "fill" in query else asked(kind, query))
-    plan = RunPlan(name=query.get("name", ""), parts=parts, config=config)
+    said = RunPlan(name=query.get("name", ""), parts=asked_parts(kind, query),
+                   config={} if "fill" in query else asked(kind, query))  # fmt: skip
+    plan, preset = _filled(session, project, kind, said, preset=query.get("preset", ""))
     return {**typed_of(plan), "preset": preset.name}
 
 
@@ -98,10 +96,15 @@ def plan_asked(session: Session, project: Project, kind: RunKind, asked: RunPlan
             f"A {kind_name(kind)} run has no part {min(unknown)!r}; its parts are {names}.",
             fields={f"parts.{name}": "There is no such part." for name in unknown},
         )
-    parts = creation.suggested_parts(session, project, kind) | asked.parts
+    return _filled(session, project, kind, asked, preset=preset)[0]
+
+
+def _filled(session: Session, project: Project, kind: RunKind, said: RunPlan, *, preset: str) -> tuple[RunPlan, Preset]:
+    """A plan with what it leaves out: the newest models, and the settings of a preset, which is the other answer."""
+    parts = creation.suggested_parts(session, project, kind) | said.parts
     offered = offers.offered_presets(session, project, kind, creation.subject_model(session, kind, parts))
-    config = offers.preset_named(offered, preset).config.model_dump() | asked.config
-    return RunPlan(name=asked.name, parts=parts, config=config)
+    chosen = offers.preset_named(offered, preset)
+    return RunPlan(name=said.name, parts=parts, config=chosen.config.model_dump() | said.config), chosen
 
 
 def typed_of(plan: RunPlan) -> dict[str, str]:
