@@ -17,7 +17,7 @@ Limit = Annotated[int, Query(ge=1, le=MOST_ON_A_PAGE, description="How many at m
 
 
 class Page(BaseModel, Generic[T]):
-    """A part of a list. What is added while one reads on is neither skipped nor given twice."""
+    """A part of a list. However long one reads on, no row is given twice."""
 
     items: list[T]
     next: uuid.UUID | None = Field(description="Give it as `after` for the next page; none: this was the last.")
