@@ -42,6 +42,11 @@ def guess_format(filename: str, head: bytes = b"") -> ImportFormat:
     return ImportFormat.csv if ending in {"csv", "tsv"} else ImportFormat.text
 
 
+def guess_pasted(text: str) -> ImportFormat:
+    """JSON by how it begins, else a prompt a line."""
+    return ImportFormat.jsonl if text.lstrip().startswith(("{", "[")) else ImportFormat.text
+
+
 def read_rows(content: bytes, form: ImportFormat) -> list[RawRow]:
     """Every row of a file that is in memory. One that can't be read at all is Invalid; one bad row is only that."""
     if not content.strip():

@@ -52,15 +52,15 @@ def import_prompts(
     session: Session, project: Project, rows: Iterable[RawRow], *, person: Person | None, source: str
 ) -> ImportReport:
     """Take every good row once; the report tells about the others."""
-    take_turns(session, project)
+    take_turns(session, project.id)
     report = check_import(session, project, rows)
     take_checked(session, project, report, person=person, source=source)
     return report
 
 
-def take_turns(session: Session, project: Project) -> None:
+def take_turns(session: Session, project_id: uuid.UUID) -> None:
     """From here to the transaction's end no other import into the project is at work."""
-    session.execute(select(Project.id).where(Project.id == project.id).with_for_update(key_share=True))
+    session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
 
 
 def take_checked(

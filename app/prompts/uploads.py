@@ -12,7 +12,7 @@ from fastapi import UploadFile
 from app.core.config import get_settings
 from app.core.errors import Invalid, NotFound
 from app.core.storage import Artefacts
-from app.prompts.readers import ImportFormat, guess_format
+from app.prompts.readers import ImportFormat, guess_format, guess_pasted
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -20,8 +20,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 def what_was_sent(file: UploadFile | None, pasted: str) -> tuple[bytes, ImportFormat, str]:
     """What was sent, how to read it, and what to call its source. A file comes before pasted text."""
     if file is None or not file.filename:
-        form = ImportFormat.jsonl if pasted.lstrip().startswith(("{", "[")) else ImportFormat.text
-        return pasted.encode("utf-8", errors="replace"), form, "pasted"
+        return pasted.encode("utf-8", errors="replace"), guess_pasted(pasted), "pasted"
     most = get_settings().upload_mib * 2**20
     content = _unpacked(file.file.read(most + 1), most)
     if len(content) > most:
@@ -29,7 +28,7 @@ def what_was_sent(file: UploadFile | None, pasted: str) -> tuple[bytes, ImportFo
             f"The file is larger than {get_settings().upload_mib} MiB.",
             mend="Split it, or ask to raise TOUCHSTONE_UPLOAD_MIB.",
         )
-    return content, guess_format(file.filename.lower().removesuffix(".gz")), file.filename[:200]
+    return content, guess_format(file.filename), file.filename[:200]
 
 
 def _unpacked(content: bytes, most: int) -> bytes:

@@ -48,7 +48,7 @@ def take_labels(
     session: Session, project: Project, rows: Iterable[ReadRow], *, file: str, by: Person, simulated: bool = False
 ) -> Report:
     """Takes what is new, each labeler of the file under a name of their own. `simulated`: no person judged."""
-    prompts.take_turns(session, project)
+    prompts.take_turns(session, project.id)
     plan = Plan(session, project, rows, file)
     prompts.take_checked(session, project, plan.prompts, person=by, source=file)
     writer = _Writer(session, project, file, by, simulated)

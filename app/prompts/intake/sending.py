@@ -17,7 +17,7 @@ from app.prompts.intake import service
 from app.prompts.intake.preview import first_rows, guess_settings
 from app.prompts.intake.settings import PAPER, ImportSettings
 from app.prompts.models import ImportState, PromptImport
-from app.prompts.readers import ImportFormat, guess_format, nothing_in_it
+from app.prompts.readers import guess_format, guess_pasted, nothing_in_it
 from app.prompts.streams import unpacked
 
 _BLOCK, LONGEST_NAME = 2**20, 200
@@ -39,7 +39,7 @@ def send(
         form = guess_format(name, _head(content))
     else:
         content, name = io.BytesIO(pasted.encode("utf-8", errors="replace")), "pasted"
-        form = ImportFormat.jsonl if pasted.lstrip().startswith(("{", "[")) else ImportFormat.text
+        form = guess_pasted(pasted)
         if not pasted.strip():
             raise nothing_in_it()
     key = f"uploads/{project.id}/{uuid.uuid4()}"

@@ -18,6 +18,7 @@ from app.projects.models import Project
 from app.prompts.intake.settings import HubSource, ImportSettings
 from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport, Stage
 from app.prompts.readers import ImportFormat
+from app.prompts.service import take_turns
 from app.webhooks.models import Event
 from app.webhooks.service import publish
 
@@ -169,7 +170,9 @@ def claim(session: Session, import_id: uuid.UUID, *, worker: str) -> PromptImpor
     """Take a queued import; none where another delivery was faster, or another import of its project is at work: they
     are compared with the pool, so they go one after the other."""
     project_id = session.scalar(select(PromptImport.project_id).where(PromptImport.id == import_id))
-    session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
+    if project_id is None:
+        return None
+    take_turns(session, project_id)
     other = aliased(PromptImport)
     running = select(other.id).where(other.project_id == project_id, other.state == ImportState.running)
     taken = session.execute(

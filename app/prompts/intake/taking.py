@@ -52,7 +52,7 @@ def take_chunk(
 ) -> bool:
     """Take what is good of a chunk from `start` to `position`. Whether the import is to stop."""
     project = session.get_one(Project, held.project_id)
-    take_turns(session, project)
+    take_turns(session, project.id)
     row = service.held(session, held.id, held.claimed_by or "")
     if row.position != start:  # it was committed, and the answer got lost
         return row.is_stop_asked
