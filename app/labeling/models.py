@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.models import Group
 from app.core.db import Base, Identified, text_enum
+from app.prompts.models import UseCase
 
 
 class BatchKind(StrEnum):
@@ -263,6 +264,17 @@ class Report(Identified, Base):
     resolved_at: Mapped[datetime | None]
     resolved_by_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("person.id"))
     resolution: Mapped[str] = mapped_column(default="")
+
+
+class UseCaseLabel(Identified, Base):
+    """What a labeler takes a prompt for. Of several by one person the newest counts."""
+
+    __tablename__ = "use_case_label"
+    __table_args__ = (Index(None, "prompt_id", "person_id"),)
+
+    prompt_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("prompt.id", ondelete="CASCADE"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+    use_case: Mapped[UseCase] = mapped_column(text_enum(UseCase))
 
 
 class SelfAssessment(Identified, Base):

@@ -23,6 +23,7 @@ from app.labeling.models import (
     ItemPurpose,
 )
 from app.labeling.questions import flag_keys, sensitive_flags
+from app.labeling.sorting import fix_use_cases
 from app.projects.models import Project, ProjectMember, RatingSchema
 from app.projects.pauses import is_paused_in
 from app.prompts.models import Prompt, UseCase
@@ -159,6 +160,7 @@ def add_items(session: Session, batch: Batch, plan: Sequence[Planned]) -> None:
         items.append(item)
     session.add_all(items)
     session.flush()
+    fix_use_cases(session, batch)
     session.add_all(
         ItemCompletion(item_id=item.id, completion_id=completion_id, position=place)
         for item, each in zip(items, plan, strict=True)

@@ -11,7 +11,7 @@ from app.core.db import reading, writing
 from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid
 from app.core.pages import render
-from app.labeling import batch_routes, own_routes, prompt_routes
+from app.labeling import batch_routes, own_routes, prompt_routes, sorting_routes
 from app.labeling.answers import feedback_for
 from app.labeling.bench import bench_of, open_bench
 from app.labeling.forms import checked, typed_in
@@ -107,5 +107,5 @@ def skip_form(
 
 
 # Behind those above, since an address is looked for in this order and labelers ask most.
-for other in (own_routes, batch_routes, prompt_routes):
+for other in (own_routes, batch_routes, prompt_routes, sorting_routes):
     router.include_router(other.router)

@@ -54,6 +54,13 @@ class ProjectSettings(BaseModel):
         title="Guidelines must be accepted",
         description="A labeler reads and accepts the version of a batch before the first item under it.",
     )
+    use_case_votes: int = Field(
+        1,
+        ge=1,
+        le=9,
+        title="Labelers who must agree on a use case",
+        description="So many must say the same of a prompt of unknown use case, and more than say anything else.",
+    )
     licence: str = Field(
         "",
         max_length=200,

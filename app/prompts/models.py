@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.clock import now
@@ -84,6 +84,13 @@ class Prompt(Identified, Base):
         UniqueConstraint("project_id", "content_hash"),
         Index(None, "project_id", "split", "is_retired"),
         Index(None, "project_id", "id"),
+        Index(
+            "ix_prompt_to_sort",
+            "project_id",
+            "id",
+            sqlite_where=text("use_case = 'other' AND use_case_fixed_at IS NULL"),
+            postgresql_where=text("use_case = 'other' AND use_case_fixed_at IS NULL"),
+        ),
         Index(None, "project_id", "source_organisation", "split"),
         Index(None, "project_id", "source_user", "split"),
         Index(None, "import_id", "held_for", "is_retired", "import_row"),
@@ -93,6 +100,8 @@ class Prompt(Identified, Base):
     messages: Mapped[list[Any]]  # [{role, content}], ending with the user's
     kind: Mapped[PromptKind] = mapped_column(text_enum(PromptKind), default=PromptKind.plain)
     use_case: Mapped[UseCase] = mapped_column(text_enum(UseCase), default=UseCase.other)
+    # Since when it stays: labelers agreed on it, or the prompt went into a batch, whose questions go by it.
+    use_case_fixed_at: Mapped[datetime | None]
     source: Mapped[str]
     source_user: Mapped[str | None]
     source_organisation: Mapped[str | None]

@@ -38,6 +38,7 @@ def prompt_list(
         "prompts/list.html",
         found=service.list_prompts(session, project, wanted, page=page),
         counts=service.count_by_split(session, project),
+        unsorted=service.count_unsorted(session, project),
         wanted=wanted,
         splits=list(Split),
         use_cases=list(UseCase),

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.cursors import rows_after
+from app.core.db import constant
 from app.core.errors import Conflict, NotFound
 from app.projects.models import Project
 from app.prompts.judging import Judge, read_row
@@ -20,6 +21,8 @@ from app.prompts.schemas import ImportReport, JudgedRow
 from app.prompts.splits import content_hash, split_of
 
 PAGE_SIZE = 50
+COUNTED = 1000  # prompts without a use case: more than so many are not counted
+HAS_NO_USE_CASE = (Prompt.use_case == constant(UseCase.other), Prompt.use_case_fixed_at.is_(None))  # as its index says
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,12 @@ def count_by_split(session: Session, project: Project) -> dict[str, int]:
     counts = dict.fromkeys(Split, 0)
     counts.update((split, count) for split, count in session.execute(found))
     return {split.value: count for split, count in counts.items()}
+
+
+def count_unsorted(session: Session, project: Project) -> int:
+    """How many prompts in use have no use case yet, COUNTED at most."""
+    some = select(Prompt.id).where(Prompt.project_id == project.id, *HAS_NO_USE_CASE, Prompt.is_retired.is_(False))
+    return session.scalar(select(func.count()).select_from(some.limit(COUNTED).subquery())) or 0
 
 
 def count_texts(session: Session, project: Project) -> dict[str, int]:

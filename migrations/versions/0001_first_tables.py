@@ -341,6 +341,7 @@ def upgrade() -> None:
             ),
             nullable=False,
         ),
+        sa.Column("use_case_fixed_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("source_user", sa.String(), nullable=True),
         sa.Column("source_organisation", sa.String(), nullable=True),
@@ -387,6 +388,13 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("prompt", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_prompt_project_id_id"), ["project_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_prompt_to_sort",
+            ["project_id", "id"],
+            unique=False,
+            sqlite_where=sa.text("use_case = 'other' AND use_case_fixed_at IS NULL"),
+            postgresql_where=sa.text("use_case = 'other' AND use_case_fixed_at IS NULL"),
+        )
         batch_op.create_index(
             batch_op.f("ix_prompt_project_id_split_is_retired"), ["project_id", "split", "is_retired"], unique=False
         )
@@ -1210,6 +1218,43 @@ def upgrade() -> None:
             postgresql_where=sa.text("state = 'waiting'"),
         )
         batch_op.create_index(batch_op.f("ix_delivery_webhook_id_id"), ["webhook_id", "id"], unique=False)
+
+    op.create_table(
+        "use_case_label",
+        sa.Column("prompt_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "use_case",
+            sa.Enum(
+                "generation",
+                "open_qa",
+                "brainstorming",
+                "chat",
+                "rewrite",
+                "summarization",
+                "classification",
+                "other",
+                "closed_qa",
+                "extract",
+                name="usecase",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_use_case_label_person_id_person")),
+        sa.ForeignKeyConstraint(
+            ["prompt_id"], ["prompt.id"], name=op.f("fk_use_case_label_prompt_id_prompt"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_use_case_label")),
+    )
+    with op.batch_alter_table("use_case_label", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_use_case_label_prompt_id_person_id"), ["prompt_id", "person_id"], unique=False
+        )
 
     if op.get_bind().dialect.name == "postgresql":
         # A new batch is a small part of a large table, and PostgreSQL would plan for weeks as if it were not there.

@@ -25,7 +25,13 @@ def project(installation: Settings) -> Project:
         return project
 
 
-FORM = {"amend_minutes": "30", "disturbing_per_day": "0", "break_after_minutes": "45", "show_own_agreement": "true"}
+FORM = {
+    "amend_minutes": "30",
+    "disturbing_per_day": "0",
+    "break_after_minutes": "45",
+    "use_case_votes": "2",
+    "show_own_agreement": "true",
+}
 
 
 def test_a_new_project_has_the_usual_settings(project: Project) -> None:
