@@ -13,8 +13,8 @@ from app.core.deps import ReadSession, WriteSession
 from app.core.errors import Invalid
 from app.core.storage import get_artefacts
 from app.projects.deps import CurrentProject
-from app.prompts.intake import forms, sending, service, settling
-from app.prompts.intake.acts import Act, act_on
+from app.prompts.intake import forms, sending, service
+from app.prompts.intake.acts import Act, act_on, take_all_back
 from app.prompts.intake.settings import HubSource, ImportSettings
 from app.prompts.models import HeldFor, ImportState, PromptImport, Stage
 from app.prompts.readers import ImportFormat
@@ -121,9 +121,7 @@ def act_on_prompt_import(
 
 @router.post("/{import_id}/held/{reason}/take-back")
 def take_held_prompts_back(
-    session: WriteSession, admin: Admin, project: CurrentProject, import_id: uuid.UUID, reason: HeldFor
+    admin: Admin, project: CurrentProject, import_id: uuid.UUID, reason: HeldFor
 ) -> PromptImportRead:
-    """Put into use all that a step held."""
-    row = service.import_of_project(session, project, import_id)
-    settling.take_back(session, row, reason, by=admin)
-    return _read(row)
+    """Put into use all that a step held. What one that is broken off leaves is still held: ask again."""
+    return _read(take_all_back(project, import_id, reason, by=admin))

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.errors import Conflict, NotFound
+from app.prompts.intake import service
 from app.prompts.intake.personal import find_personal_data, masked
 from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport
 from app.prompts.splits import content_hash
@@ -46,7 +47,7 @@ def decide(
     """Decide about one prompt that is held. One that somebody else has just decided about is a Conflict."""
     if row.state != ImportState.done or reason is HeldFor.arriving:
         raise NotFound("There is nothing to decide about before the import is done.")
-    row = session.scalars(select(PromptImport).where(PromptImport.id == row.id).with_for_update()).one()
+    row = service.locked(session, row)
     query = select(Prompt).where(Prompt.id == prompt_id, Prompt.import_id == row.id, Prompt.held_for == reason)
     prompt = session.scalar(query.with_for_update().execution_options(populate_existing=True))
     if prompt is None:

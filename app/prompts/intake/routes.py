@@ -20,7 +20,7 @@ from app.core.storage import get_artefacts
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.prompts.intake import forms, report, sending, service, settling
-from app.prompts.intake.acts import Act, act_on
+from app.prompts.intake.acts import Act, act_on, take_all_back
 from app.prompts.intake.preview import preview
 from app.prompts.intake.settings import CapBy, ImportSettings, PersonalData, Target
 from app.prompts.models import HeldFor, ImportState, PromptImport, Verdict
@@ -184,9 +184,5 @@ def held_page(
 
 
 @router.post("/imports/{import_id}/held/{reason}/take-back")
-def take_back(
-    session: WriteSession, admin: Admin, project: CurrentProject, import_id: uuid.UUID, reason: HeldFor
-) -> Response:
-    row = service.import_of_project(session, project, import_id)
-    settling.take_back(session, row, reason, by=admin)
-    return RedirectResponse(_address(project, row), 303)
+def take_back(admin: Admin, project: CurrentProject, import_id: uuid.UUID, reason: HeldFor) -> Response:
+    return RedirectResponse(_address(project, take_all_back(project, import_id, reason, by=admin)), 303)

@@ -92,13 +92,13 @@ def hub_key(row: PromptImport) -> str:
 
 def choose(session: Session, row: PromptImport, settings: ImportSettings) -> None:
     """Set how a draft is to be taken."""
-    row = _locked(session, row)
+    row = locked(session, row)
     _must_be(row, ImportState.draft)
     row.settings = settings.model_dump(mode="json")
 
 
 def start(session: Session, row: PromptImport, *, by: Person) -> None:
-    row = _locked(session, row)
+    row = locked(session, row)
     _must_be(row, ImportState.draft)
     _queue(session, row)
     audit.record(session, by, "prompts.import", subject=row, name=row.name, settings=row.settings)
@@ -106,7 +106,7 @@ def start(session: Session, row: PromptImport, *, by: Person) -> None:
 
 def ask_to_stop(session: Session, row: PromptImport, *, by: Person) -> None:
     """Stop after the rows that are at hand. Asking twice changes nothing."""
-    row = _locked(session, row)
+    row = locked(session, row)
     if row.state == ImportState.queued:
         _end(session, row, ImportState.stopped)
     elif row.state == ImportState.running:
@@ -118,7 +118,7 @@ def ask_to_stop(session: Session, row: PromptImport, *, by: Person) -> None:
 
 def resume(session: Session, row: PromptImport, *, by: Person) -> None:
     """Go on where a stopped or failed import was."""
-    row = _locked(session, row)
+    row = locked(session, row)
     _must_be(row, ImportState.stopped, ImportState.failed)
     row.attempts, row.error, row.finished_at = 0, None, None
     _queue(session, row)
@@ -128,7 +128,7 @@ def resume(session: Session, row: PromptImport, *, by: Person) -> None:
 def discard(session: Session, row: PromptImport, *, by: Person) -> str | None:
     """Take back an import that is not done: what has arrived of it was never in use and goes. Returns its upload, which
     may be removed once this is committed."""
-    row = _locked(session, row)
+    row = locked(session, row)
     _must_be(row, ImportState.draft, ImportState.stopped, ImportState.failed)
     gone = session.execute(delete(Prompt).where(Prompt.import_id == row.id, Prompt.held_for == HeldFor.arriving))
     key, row.upload_key = row.upload_key or hub_key(row), None
@@ -143,7 +143,8 @@ def _must_be(row: PromptImport, *states: ImportState) -> None:
         raise Conflict(f"This import is {row.state}.", mend=f"That can be done while it is {' or '.join(states)}.")
 
 
-def _locked(session: Session, row: PromptImport) -> PromptImport:
+def locked(session: Session, row: PromptImport) -> PromptImport:
+    """The import as it is now, which nobody else changes before the transaction's end."""
     query = select(PromptImport).where(PromptImport.id == row.id).with_for_update()
     return session.scalars(query.execution_options(populate_existing=True)).one()
 

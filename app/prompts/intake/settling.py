@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -15,7 +15,7 @@ from app.core.errors import NotFound
 from app.prompts.intake import service
 from app.prompts.intake.comparing import Compared
 from app.prompts.intake.settings import ImportSettings
-from app.prompts.models import HeldFor, Prompt, PromptImport
+from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport
 
 ROWS_AT_ONCE = 1000
 OPENING = 80
@@ -87,18 +87,20 @@ def held_prompts(
     return session.scalars(query.order_by(Prompt.import_row, Prompt.id).limit(limit)).all()
 
 
-def take_back(session: Session, row: PromptImport, reason: HeldFor, *, by: Person) -> int:
-    """Put into use all that a step held. Returns how many they were."""
-    if reason is HeldFor.arriving:
+def begin_taking_back(session: Session, row: PromptImport, reason: HeldFor, *, by: Person) -> None:
+    """Say that all that a step held is wanted back. NotFound: its import is not done."""
+    if row.state != ImportState.done or reason is HeldFor.arriving:
         raise NotFound("An import's prompts come into use when it is done.", mend="Continue it, or discard it.")
-    taken = session.execute(
-        update(Prompt)
-        .where(Prompt.import_id == row.id, Prompt.held_for == reason)
-        .values(is_retired=False, held_for=None, held_note="")
-        .execution_options(synchronize_session=False)
-    )
-    count = int(taken.rowcount)  # type: ignore[attr-defined]
-    name = f"taken_back_{reason.value}"
-    row.counts = {**row.counts, name: row.counts.get(name, 0) + count} if count else row.counts
+    held = select(func.count()).select_from(Prompt).where(Prompt.import_id == row.id, Prompt.held_for == reason)
+    count = session.scalar(held)
     audit.record(session, by, "prompts.import.take_back", subject=row, reason=reason.value, prompts=count)
-    return count
+
+
+def take_back_next(session: Session, row: PromptImport, reason: HeldFor) -> int:
+    """Put into use the next prompts that a step held. Returns how many they were; none: no more are held."""
+    row, name = service.locked(session, row), f"taken_back_{reason.value}"
+    held = select(Prompt.id).where(Prompt.import_id == row.id, Prompt.held_for == reason).limit(ROWS_AT_ONCE)
+    ids = session.scalars(held.with_for_update()).all()
+    _release(session, ids)
+    row.counts = {**row.counts, name: row.counts.get(name, 0) + len(ids)} if ids else row.counts
+    return len(ids)

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.accounts.models import Person
+from app.accounts.models import AuditEvent, Person
 from app.core.db import reading, writing
 from app.core.errors import NotFound
 from app.projects.models import Project
 from app.prompts import service as prompts
-from app.prompts.intake import comparing, report, settling
+from app.prompts.intake import acts, comparing, report, settling
 from app.prompts.intake.alike import BANDS, fingerprint, jaccard, plain_text, shingles
 from app.prompts.intake.personal import find_personal_data, masked
 from app.prompts.intake.rules import parse_rules, use_case_by
 from app.prompts.models import HeldFor, Prompt, PromptImport
 from app.prompts.readers import RawRow
-from tests.app.prompts.intake.at_work import jsonl, take, texts
+from tests.app.prompts.intake.at_work import draft, jsonl, take, texts
 
 LONG = "Write a story about a fox who finds a hat in the forest, and about what its mother says when it comes home"
 
@@ -88,13 +88,40 @@ def test_the_first_so_many_of_a_source_are_used(project: Project, admin: Person)
     row = take(project, admin, jsonl(*rows), most_of_one=3, cap_by="user")
     assert row.counts == {"taken": 6, "duplicate": 2, "held_cap": 2}
     assert [text for text, _ in held(row, HeldFor.cap)] == ["ann 3", "ben 3"]
-    with writing() as session:
-        assert settling.take_back(session, session.get_one(PromptImport, row.id), HeldFor.cap, by=admin) == 2
+    row = acts.take_all_back(project, row.id, HeldFor.cap, by=admin)
     assert len(in_use(project)) == 9
+    assert row.counts == {"taken": 6, "duplicate": 2, "held_cap": 2, "taken_back_cap": 2}
+    with reading() as session:
+        assert report.standing(session, row).in_use == 6
+
+
+def test_taking_back_goes_on_where_it_broke_off(
+    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "ROWS_AT_ONCE", 3)
+    row = take(project, admin, jsonl(*({"prompt": f"ann {n}", "user": "ann"} for n in range(8))), most_of_one=1,
+               cap_by="user")  # fmt: skip
+    take_back_next, parts = settling.take_back_next, iter(range(9))
+
+    def killed(*args: object) -> int:
+        count = take_back_next(*args)  # type: ignore[arg-type]
+        if next(parts) == 1:
+            raise KeyboardInterrupt
+        return count
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(settling, "take_back_next", killed)
+        acts.take_all_back(project, row.id, HeldFor.cap, by=admin)
     with reading() as session:
         row = session.get_one(PromptImport, row.id)
-        assert row.counts == {"taken": 6, "duplicate": 2, "held_cap": 2, "taken_back_cap": 2}
-        assert report.standing(session, row).in_use == 6
+        standing = report.standing(session, row)
+    assert (standing.in_use, standing.held[HeldFor.cap], row.counts["taken_back_cap"]) == (4, 4, 3)
+    row = acts.take_all_back(project, row.id, HeldFor.cap, by=admin)
+    assert row.counts == {"taken": 8, "held_cap": 7, "taken_back_cap": 7}
+    assert len(in_use(project)) == 8
+    with reading() as session:
+        asked = session.scalars(select(AuditEvent).where(AuditEvent.action == "prompts.import.take_back"))
+        assert sorted(each.details["prompts"] for each in asked) == [4, 7]
 
 
 def test_what_is_held_for_one_step_does_not_count_in_the_next(project: Project, admin: Person) -> None:
@@ -162,8 +189,11 @@ def test_personal_data_is_masked_or_held(project: Project, admin: Person) -> Non
 
 def test_what_is_arriving_is_not_taken_back(project: Project, admin: Person) -> None:
     row = take(project, admin, jsonl({"prompt": "One"}))
-    with writing() as session, pytest.raises(NotFound):
-        settling.take_back(session, row, HeldFor.arriving, by=admin)
+    with pytest.raises(NotFound):
+        acts.take_all_back(project, row.id, HeldFor.arriving, by=admin)
+    unfinished = draft(project, admin, jsonl({"prompt": "Two"}))
+    with pytest.raises(NotFound):
+        acts.take_all_back(project, unfinished, HeldFor.cap, by=admin)
 
 
 def alike_by(share: float, chance: random.Random) -> tuple[str, str]:

@@ -1,14 +1,15 @@
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.accounts.models import AuditEvent, Person
-from app.core.db import reading
+from app.core.db import reading, writing
 from app.projects.models import Project
-from app.prompts.intake import report
-from app.prompts.intake.review import Piece, pieces
+from app.prompts.intake import report, service
+from app.prompts.intake.review import Decision, Piece, decide, pieces
 from app.prompts.models import HeldFor, Prompt, PromptImport
 from tests.app.prompts.intake.at_work import jsonl, take
 from tests.conftest import SignIn
@@ -17,6 +18,12 @@ ROWS = [
     {"prompt": text}
     for text in ("Mail ann@example.org.", "Mail ben@example.org.", "Mail [e-mail].", "Ring +44 20 7946 0958")
 ]
+
+
+@pytest.fixture
+def installation_url(database_url: str) -> str:
+    """On both databases."""
+    return database_url
 
 
 @pytest.fixture
@@ -66,6 +73,21 @@ def test_each_is_decided_about_once(sign_in: SignIn, admin: Person, project: Pro
         assert (standing.in_use, standing.withdrawn, standing.held[HeldFor.personal_data]) == (3, 1, 0)
         assert len(session.scalars(select(AuditEvent).where(AuditEvent.action == "prompt.review")).all()) == 3
     assert "Nothing is left to be decided about" in client.get(here).text
+
+
+def test_decisions_made_at_once_are_all_counted(project: Project, admin: Person) -> None:
+    row = take(
+        project, admin, jsonl(*({"prompt": f"Mail a{n}@example.org."} for n in range(16))), personal_data="review"
+    )
+
+    def decide_on(prompt: Prompt) -> None:
+        with writing() as session:
+            seen = service.import_of_project(session, project, row.id)
+            decide(session, seen, HeldFor.personal_data, prompt.id, Decision.use, by=admin)
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(decide_on, prompts().values()))
+    assert counts(row)["reviewed_use"] == 16
 
 
 def test_what_would_be_a_duplicate_when_masked_is_not_masked(
