@@ -47,11 +47,11 @@ def web(fd: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
 
 @app.command()
 def worker(
-    queue: Annotated[Queue, typer.Option(help="Runs, the episodes of runs that have sampling workers, or imports.")] = (
+    queue: Annotated[Queue, typer.Option(help="Runs, episodes for runs elsewhere, imports, or questions alone.")] = (
         Queue.touchstone
     ),
 ) -> None:
-    """Run a worker: one process, one run or one share of episodes at a time, on the GPU when there is one."""
+    """Run a worker: one process, one thing at a time, on the GPU when there is one."""
     processes.become_worker(get_settings(), queue)
 
 

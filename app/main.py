@@ -45,6 +45,7 @@ ROUTERS = (
     "app.datasets.api",
     "app.datasets.download_routes",
     "app.datasets.routes",
+    "app.playground.routes",
     "app.runs.routes",
     "app.runs.model_routes",
     "app.runs.model_download_routes",

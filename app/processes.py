@@ -21,8 +21,9 @@ def has_trainers() -> bool:
 
 def worker_command(queue: Queue = Queue.touchstone) -> tuple[str, ...]:
     """A worker: one process, one job at a time, for one device."""
+    served = f"{queue.value},{Queue.playground.value}" if queue is Queue.touchstone else queue.value
     quietly = ("--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
-    return (*_CELERY, "worker", *quietly, "--queues", queue.value)
+    return (*_CELERY, "worker", *quietly, "--queues", served)
 
 
 def scheduler_command() -> tuple[str, ...]:

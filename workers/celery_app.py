@@ -13,6 +13,7 @@ from celery import signals
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.core.queue import JobName, Queue, get_celery
 from workers.jobs.pulse import Pulse
+from workers.jobs.shelf import Shelf
 from workers.jobs.sweep import sweep_once
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ celery.conf.update(
 )
 
 pulse = Pulse()
+shelf = Shelf()  # the playground's models
 
 
 @signals.worker_ready.connect
@@ -53,6 +55,7 @@ def run(run_id: str) -> None:
     """Work on a queued run; a duplicate finds it claimed and stops."""
     from workers.jobs.run import work_on
 
+    shelf.clear()
     work_on(uuid.UUID(run_id), pulse)
     sweep_once()  # what waited for an idle worker is sent to this one at once
 
@@ -79,4 +82,13 @@ def add_model(model_id: str) -> None:
     """Check and store a base model; a duplicate finds it settled and stops."""
     from workers.jobs.models import add
 
+    shelf.clear()
     add(uuid.UUID(model_id))
+
+
+@celery.task(name=JobName.answer.value)
+def answer(ask_id: str) -> None:
+    """Answer a question of the playground; a duplicate finds it taken and stops."""
+    from workers.jobs.playground import answer as answer_question
+
+    answer_question(uuid.UUID(ask_id), pulse, shelf)

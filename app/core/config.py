@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         return self.redis_url or f"redis+socket://{self.redis_socket}"
 
     @property
+    def redis_address(self) -> str:
+        """The queue as Redis's own client writes it: Celery's redis+socket:// is its unix://."""
+        return self.redis.replace("redis+socket:", "unix:", 1)
+
+    @property
     def artefacts(self) -> str:
         return self.artefacts_url or str(self.state_dir / "artefacts")
 

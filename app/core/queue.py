@@ -14,15 +14,18 @@ from sqlalchemy.orm import Session
 from app.core.config import get_settings
 
 logger = logging.getLogger(__name__)
+UNREACHABLE = (OperationalError, OSError)
 
 
 class Queue(StrEnum):
-    """What a worker takes its work from: runs and models, shares of the episodes of runs that others train, or imports
-    of prompts, which need no trainers and do not wait for a run to end."""
+    """What a worker takes its work from: runs and models, shares of the episodes of runs that others train, imports of
+    prompts, which need no trainers and do not wait for a run to end, or the playground's questions, which workers of
+    runs take as well while they have no run."""
 
     touchstone = "touchstone"
     sampling = "sampling"
     imports = "imports"
+    playground = "playground"
 
 
 class JobName(StrEnum):
@@ -32,6 +35,7 @@ class JobName(StrEnum):
     add_model = "touchstone.add_model"
     draw_share = "touchstone.draw_share"
     import_prompts = "touchstone.import_prompts"
+    answer = "touchstone.answer"
 
 
 @lru_cache
@@ -57,6 +61,7 @@ def get_celery() -> Celery:
         task_routes={
             JobName.draw_share.value: {"queue": Queue.sampling.value},
             JobName.import_prompts.value: {"queue": Queue.imports.value},
+            JobName.answer.value: {"queue": Queue.playground.value},
         },
         worker_hijack_root_logger=False,
         timezone="UTC",
@@ -64,10 +69,15 @@ def get_celery() -> Celery:
     return celery
 
 
+def send_now(name: JobName, argument: str) -> None:
+    """Send a message about what is no row; raises what `UNREACHABLE` names where there is no queue to take it."""
+    get_celery().send_task(name.value, args=[argument], retry=False)
+
+
 def _send(name: JobName, argument: str) -> None:
     try:
-        get_celery().send_task(name.value, args=[argument], retry=False)
-    except (OperationalError, OSError) as error:
+        send_now(name, argument)
+    except UNREACHABLE as error:
         # The row is queued; the sweep sends it again when Redis is back.
         logger.warning("queue not reachable, %s(%s) waits for the sweep: %s", name, argument, error)
 

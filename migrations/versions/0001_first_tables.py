@@ -820,7 +820,14 @@ def upgrade() -> None:
         sa.Column(
             "queue",
             sa.Enum(
-                "touchstone", "sampling", "imports", name="queue", native_enum=False, create_constraint=True, length=32
+                "touchstone",
+                "sampling",
+                "imports",
+                "playground",
+                name="queue",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
             ),
             nullable=False,
         ),

@@ -49,7 +49,7 @@ def test_an_empty_setting_is_no_setting(tmp_path: Path) -> None:
 
 
 def test_a_worker_serves_one_queue_and_another_word_is_refused() -> None:
-    assert worker_command()[-2:] == ("--queues", "touchstone")
+    assert worker_command()[-2:] == ("--queues", "touchstone,playground")
     assert worker_command(Queue.sampling)[-2:] == ("--queues", "sampling")
     done = subprocess.run(
         [Path(sys.executable).with_name("touchstone"), "worker", "--queue", "samples"],
