@@ -11,7 +11,7 @@ from benchmarks.scaling_words import ABOUT, COSTS, FITS, HOURS, MANY, MOVED
 
 FILE = Path(__file__).parents[1] / "docs" / "scaling.md"
 
-GIB, DAY = 2**30, 86_400
+DAY = 86_400
 FP32, BF16 = 4, 2  # bytes
 TRAINED, FROZEN = 16, 4  # bytes a parameter: weight, gradient and Adam's two moments in fp32; a weight alone
 PPO, PPO_LORA = 2 * TRAINED + 3 * FROZEN, 2 * FROZEN  # policy, value; reference, reward, moving average

@@ -3,7 +3,6 @@
 Nothing of torch is imported here: it is loaded by the first job that needs it.
 """
 
-import logging
 import os
 import uuid
 from typing import Any
@@ -15,8 +14,6 @@ from app.core.queue import JobName, Queue, get_celery
 from workers.jobs.pulse import Pulse
 from workers.jobs.shelf import Shelf
 from workers.jobs.sweep import sweep_once
-
-logger = logging.getLogger(__name__)
 
 # Read by OpenMP when torch is loaded, later: threads that wait for each other sleep instead of spinning. Spinning gains
 # little on an idle machine, and beside one busy neighbour it made two threads slower than one (2.0 s a step for 1.3 s).

@@ -27,7 +27,6 @@ from app.projects.models import Project
 from app.webhooks.models import Event
 from app.webhooks.service import publish
 
-Example = Demonstration | Ranking | Prompt | Text
 IN_MEMORY = 16 * 2**20
 NOUNS = {
     SnapshotKind.demonstrations: "demonstrations",

@@ -2,15 +2,15 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Group, Person
 from app.core.errors import Invalid
-from app.labeling.schemas import Sent, Words, storable
+from app.labeling.schemas import Sent, Words
 from app.labeling.service import record_demonstration
 from app.projects.models import Project
 from app.prompts import service as prompts
@@ -20,7 +20,6 @@ from app.prompts.readers import RawRow
 from app.prompts.splits import content_hash
 
 MOST_EXAMPLES = 6
-Optional = Annotated[str, StringConstraints(strip_whitespace=True, max_length=20_000), BeforeValidator(storable)]
 
 
 class Example(Sent):

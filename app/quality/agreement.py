@@ -110,9 +110,3 @@ def by_labeler(found: Iterable[Meeting]) -> dict[uuid.UUID, list[Meeting]]:
             if not other.is_excluded:
                 of[me.person_id].append(meeting)
     return of
-
-
-def agreement_by_labeler(found: Iterable[Meeting], *, seed: int = 0) -> dict[uuid.UUID, Figure]:
-    """Each labeler's agreement with all the others."""
-    measured = {person_id: agreement(theirs, seed=seed) for person_id, theirs in by_labeler(found).items()}
-    return {person_id: each for person_id, each in measured.items() if each is not None}

@@ -1,6 +1,5 @@
 """Sends what is due, signed as Standard Webhooks says (standardwebhooks.com), and keeps what became of it."""
 
-import logging
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,7 +12,6 @@ from app.webhooks import service
 from app.webhooks.addresses import addresses_of
 from app.webhooks.service import Due
 
-logger = logging.getLogger(__name__)
 SECONDS = 10.0  # that an address has to answer
 
 

@@ -5,7 +5,7 @@ are multiplied by its keys and values together, query, key and value come from o
 another, and each weight lies as oneDNN reads it fastest. The formulas are transformers' own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,6 @@ from workers.training.packing import packs
 from workers.training.rows_by_model import read_prompts
 
 MORE_COLUMNS = 16  # that rows get when they have none left
-Product = Callable[[Tensor], Tensor]
 
 
 def goes_by_weights(model: PreTrainedModel) -> bool:

@@ -18,7 +18,7 @@ from app.datasets.existing.plain import (
     turns_of,
 )
 
-FIRST, SECOND, TIE = (1, 2), (2, 1), (1, 1)
+FIRST, SECOND = (1, 2), (2, 1)
 
 
 def pairs(values: Values) -> Iterator[Labeled]:

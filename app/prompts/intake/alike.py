@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 SHINGLE = 5  # characters
 PERMUTATIONS, BANDS = 128, 16
-FINGERPRINT = np.dtype((np.uint32, BANDS))
 _AT_ONCE = 4096  # shingles times permutations lie in memory together
 
 Hashes = NDArray[np.uint64]
