@@ -9,16 +9,15 @@ from app.accounts import service as accounts
 from app.accounts.deps import COOKIE
 from app.accounts.models import Person
 from app.core.db import writing
-from app.labeling import service as labeling
 from app.projects.models import Project
 from app.registry.models import Model, ModelKind
 from app.runs import service, workers
 from app.runs.configs import RunKind
 from app.runs.models import Run
 from app.runs.service import Written
-from tests.app.runs.rows import make_run
+from tests.app.runs.rows import make_run, make_starter
 from tests.browser.axe import serious_faults
-from tests.factories import make_model, make_prompt
+from tests.factories import make_model
 
 BrowseAs = Callable[[Person], Page]
 
@@ -26,11 +25,7 @@ BrowseAs = Callable[[Person], Page]
 @pytest.fixture
 def base(project: Project, admin: Person) -> Model:
     with writing() as session:
-        model = make_model(session, project, name="starter")
-        model.parameters, model.context = 4_700_000, 512
-        for _ in range(3):
-            labeling.record_demonstration(session, make_prompt(session, project), admin, "Once. The end.")
-    return model
+        return make_starter(session, project, admin)
 
 
 @pytest.fixture

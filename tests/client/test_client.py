@@ -13,12 +13,11 @@ from touchstone import ApiError, Client, Prompt, Unreachable
 from app.accounts.models import Person
 from app.core.db import writing
 from app.core.storage import get_artefacts
-from app.labeling import service as labeling
 from app.projects.models import Project
 from app.runs import service
-from tests.app.runs.rows import make_running
+from tests.app.runs.rows import make_running, make_starter
 from tests.client.conftest import Connect
-from tests.factories import make_model, make_prompt
+from tests.factories import make_model
 
 CLIENT = Path(__file__).parent.parent.parent / "client"
 
@@ -63,9 +62,7 @@ def test_a_model_is_downloaded_with_its_card(
 
 def test_a_run_is_started_followed_and_waited_for(connect: Connect, admin: Person, project: Project) -> None:
     with writing() as session:
-        model = make_model(session, project, name="starter")
-        model.parameters, model.context = 4_700_000, 512
-        labeling.record_demonstration(session, make_prompt(session, project), admin, "Once. The end.")
+        make_starter(session, project, admin)
     mine = connect(admin).project(project.slug)
     run = mine.start_run("sft", parts={"base": next(mine.models())}, epochs=2)
     assert (run.state, run.config["epochs"], run.is_over) == ("queued", 2, False)
@@ -154,9 +151,7 @@ def test_a_run_whose_answer_was_lost_is_started_once(
     connect: Connect, admin: Person, project: Project, hasty: list[float]
 ) -> None:
     with writing() as session:
-        model = make_model(session, project, name="starter")
-        model.parameters, model.context = 4_700_000, 512
-        labeling.record_demonstration(session, make_prompt(session, project), admin, "Once. The end.")
+        make_starter(session, project, admin)
     faults = Faults()
     mine = connect(admin, faults=faults).project(project.slug)
     faults.first.append(httpx.ReadError("gone"))  # the server did what it was asked

@@ -4,14 +4,25 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
+from app.accounts.models import Person
 from app.core.clock import now
+from app.labeling import service as labeling
 from app.projects.models import Project
 from app.registry.models import Model, ModelKind
 from app.runs import service
 from app.runs.configs import RunKind
 from app.runs.models import Run, RunInput, RunState
 from app.runs.schemas import PLANS, SUBJECT
-from tests.factories import make_model
+from tests.factories import make_model, make_prompt
+
+
+def make_starter(session: Session, project: Project, writer: Person) -> Model:
+    """What a first run of SFT needs: a model of a known size, and demonstrations."""
+    model = make_model(session, project, name="starter")
+    model.parameters, model.context = 4_700_000, 512
+    for _ in range(3):
+        labeling.record_demonstration(session, make_prompt(session, project), writer, "Once. The end.")
+    return model
 
 
 def make_run(

@@ -6,24 +6,19 @@ from sqlalchemy import func, select
 
 from app.accounts.models import Person
 from app.core.db import reading, writing
-from app.labeling import service as labeling
 from app.projects.models import Project
 from app.registry.models import Model
 from app.runs import service
 from app.runs.models import Run, RunState
-from tests.app.runs.rows import make_run, make_running
+from tests.app.runs.rows import make_run, make_running, make_starter
 from tests.conftest import SignIn
-from tests.factories import make_model, make_project, make_prompt
+from tests.factories import make_project
 
 
 @pytest.fixture
 def base(project: Project, admin: Person) -> Model:
     with writing() as session:
-        model = make_model(session, project, name="starter")
-        model.parameters, model.context = 4_700_000, 512
-        for _ in range(3):
-            labeling.record_demonstration(session, make_prompt(session, project), admin, "Once. The end.")
-    return model
+        return make_starter(session, project, admin)
 
 
 def start(client: TestClient, project: Project, **body: object) -> dict[str, object]:

@@ -11,26 +11,21 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Person
 from app.core.clock import now
 from app.core.db import reading, writing
-from app.labeling import service as labeling
 from app.projects.models import Project, Round
 from app.registry.models import Model, ModelKind
 from app.runs import creation, service, workers
 from app.runs.configs import RunKind
 from app.runs.models import Run, RunState
 from app.runs.service import TrainedModel, Written
-from tests.app.runs.rows import make_run
+from tests.app.runs.rows import make_run, make_starter
 from tests.conftest import SignIn
-from tests.factories import make_model, make_project, make_prompt
+from tests.factories import make_model, make_project
 
 
 @pytest.fixture
 def base(project: Project) -> Model:
     with writing() as session:
-        model = make_model(session, project, name="starter")
-        model.parameters, model.context = 4_700_000, 512
-        for _ in range(3):
-            labeling.record_demonstration(session, make_prompt(session, project), _nobody(session), "Once. The end.")
-    return model
+        return make_starter(session, project, _nobody(session))
 
 
 def _nobody(session) -> Person:

@@ -5,6 +5,7 @@ import torch
 from transformers import LlamaConfig, PreTrainedConfig
 
 from tests.workers.architectures import PACKED, SHAPE, WINDOWED, of_architecture
+from tests.workers.training.plain_pass import require_own_logprobs
 from workers.training import decoding_attention
 from workers.training.loop import CannotTrain
 from workers.training.rollout import Decoding, draw_completions
@@ -18,12 +19,7 @@ def test_completions_have_the_log_probabilities_of_a_plain_pass(config: PreTrain
     prompts = [[5], [7, 3], [9, 4, 30, 6, 8]]
     uniforms = torch.rand(3, 2, 12, generator=torch.Generator().manual_seed(1))
     drawn = draw_completions(model, prompts, uniforms, decoding=Decoding(max_new_tokens=12, eos_ids=frozenset()))
-    for prompt, own in zip(prompts, drawn, strict=True):
-        for completion in own:
-            with torch.no_grad():
-                logits = model(torch.tensor([prompt + completion.tokens])).logits[0, len(prompt) - 1 : -1]
-            expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.tokens)[:, None])[:, 0]
-            torch.testing.assert_close(torch.tensor(completion.logprobs), expected, rtol=0, atol=1e-4)
+    require_own_logprobs(model, prompts, drawn)
 
 
 def test_layers_of_another_attention_are_refused_in_words() -> None:

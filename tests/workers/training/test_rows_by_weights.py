@@ -5,6 +5,7 @@ import torch
 from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel, SmolLM3Config
 
 from tests.workers.architectures import PACKED, SHAPE, WINDOWED, of_architecture
+from tests.workers.training.plain_pass import require_own_logprobs
 from tests.workers.training.tiny_ppo import token_prompts
 from workers.training.adapters import add_lora
 from workers.training.rollout import Batch, Decoding, Drawn, draw_completions, uniform_numbers
@@ -20,15 +21,6 @@ def drawn_by(model: PreTrainedModel, prompts: list[list[int]], *, copies: int, r
     uniforms = uniform_numbers(5, "rows", shape=(len(prompts), copies, 40))
     decoding = Decoding(max_new_tokens=40, eos_ids=frozenset(range(12)), rows=rows)
     return draw_completions(model, prompts, uniforms, decoding=decoding)
-
-
-def require_own_logprobs(model: PreTrainedModel, prompts: list[list[int]], drawn: list[list[Drawn]]) -> None:
-    for prompt, own in zip(prompts, drawn, strict=True):
-        for completion in own:
-            with torch.no_grad():
-                logits = model(torch.tensor([prompt + completion.tokens])).logits[0, len(prompt) - 1 : -1]
-            expected = logits.log_softmax(-1).gather(1, torch.tensor(completion.tokens)[:, None])[:, 0]
-            torch.testing.assert_close(torch.tensor(completion.logprobs), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("copies", [1, 3])
