@@ -104,7 +104,7 @@ def render(request: Request, template: str, *, status: int = 200, **values: Any)
     values.setdefault("person", getattr(request.state, "person", None))
     values.setdefault("project", getattr(request.state, "project", None))
     html = environment.get_template(template).render(request=request, **values)
-    return HTMLResponse(html, status)
+    return HTMLResponse(html.encode(errors="replace"), status)  # a file's text may hold half of a surrogate pair
 
 
 def wants_fragment(request: Request) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from app.datasets.exports import WHOLE, ExportForm
+from app.datasets.exports import OF_PROMPT, WHOLE, ExportForm
 from app.datasets.models import SnapshotKind
 from app.datasets.parquet import COLUMNS, MESSAGES
 
@@ -42,8 +42,8 @@ def columns_of(form: ExportForm) -> pa.Schema:
         ExportForm.prompt_completion_conversational: [
             turns, ("completion", MESSAGES), *_strings("demonstration_id"), *origin
         ],
-        ExportForm.prompt_only: _strings("prompt", "prompt_id", "split", "use_case", "group"),
-        ExportForm.prompt_only_conversational: [turns, *_strings("prompt_id", "split", "use_case", "group")],
+        ExportForm.prompt_only: _strings("prompt", "prompt_id", *OF_PROMPT),
+        ExportForm.prompt_only_conversational: [turns, *_strings("prompt_id", *OF_PROMPT)],
         ExportForm.text: _strings("text", "source", "split"),
     }  # fmt: skip
     return pa.schema(fields[form])

@@ -11,6 +11,7 @@ from app.datasets.rows import Row
 
 ORIGIN = ("prompt_id", "split", "use_case", "group", "labeler", "simulated")
 WHOLE = ("completions", "ranks", "models", "ratings", "flags", "flags_asked", "note", "all_bad", "round", "labeled_at")
+OF_PROMPT = ("split", "use_case", "group", "kind", "language", "source")
 _OF_PLACE = {"model": "models", "rank": "ranks", "ratings": "ratings", "flags": "flags"}
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 _HUMAN = {"user": "Human", "assistant": "Assistant"}
@@ -158,7 +159,7 @@ def _prompt_completion_conversational(row: Row) -> Iterator[Row]:
 
 
 def _prompt_origin(row: Row) -> Row:
-    return {"prompt_id": row["id"], **{name: row[name] for name in ("split", "use_case", "group")}}
+    return {"prompt_id": row["id"], **{name: row[name] for name in OF_PROMPT}}
 
 
 def _prompt_only(row: Row) -> Iterator[Row]:

@@ -10,10 +10,14 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from app.core.errors import Invalid
-from app.prompts.streams import LONGEST_LINE, decoded, lines_of
+from app.core.spreadsheet import unguarded
+from app.prompts.streams import LONGEST_LINE, decoded, lines_of, lines_with_ends
 
 PROMPT_COLUMNS = {"prompt", "messages"}
-LONGEST_CELL = 160_000
+LONGEST_CELL = LONGEST_LINE  # of one row no cell is longer than a line can be
+MOST_LEVELS = 200  # of lists and objects in one another
+# What our own exports have: in these, cells are guarded against spreadsheets.
+OF_OURS, OUR_TEXTS = "prompt_id", ["text", "source", "split"]
 LONGEST_LIST = 64 * 2**20  # characters of one JSON list, which is read whole
 _PARQUET = b"PAR1"
 
@@ -47,11 +51,11 @@ def guess_pasted(text: str) -> ImportFormat:
     return ImportFormat.jsonl if text.lstrip().startswith(("{", "[")) else ImportFormat.text
 
 
-def read_rows(content: bytes, form: ImportFormat) -> list[RawRow]:
+def read_rows(content: bytes, form: ImportFormat, *, needed: set[str] | None = PROMPT_COLUMNS) -> list[RawRow]:
     """Every row of a file that is in memory. One that can't be read at all is Invalid; one bad row is only that."""
     if not content.strip():
         raise nothing_in_it()
-    return list(iterate_rows(io.BytesIO(content), form, needed=PROMPT_COLUMNS))
+    return list(iterate_rows(io.BytesIO(content), form, needed=needed))
 
 
 def nothing_in_it() -> Invalid:
@@ -94,8 +98,20 @@ def _json_row(number: int, line: str | None) -> RawRow:
 
 
 def parse_json(text: str) -> Any:
-    """JSON whose objects name nothing twice: which of the two was meant cannot be known."""
-    return _strict.decode(text)
+    """JSON whose objects name nothing twice: which of the two was meant cannot be known. And no deeper than what comes
+    after can follow."""
+    value = _strict.decode(text)
+    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
+        raise ValueError(f"it is nested in more than {MOST_LEVELS} levels")
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [each for values in inside for each in values]
+    return any(isinstance(each, dict | list) for each in level)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -124,10 +140,10 @@ def _read_json_list(file: BinaryIO) -> Iterator[RawRow]:
 
 
 def _cells(file: BinaryIO) -> Iterator[str]:
-    for number, line in enumerate(lines_of(file), start=1):
+    for number, line in enumerate(lines_with_ends(file), start=1):
         if line is None:
             raise Invalid(f"Line {number} is longer than {LONGEST_LINE:,} characters.", mend="Check its quotes.")
-        yield f"{line}\n"
+        yield line
 
 
 def _read_csv(file: BinaryIO, needed: set[str] | None) -> Iterator[RawRow]:
@@ -136,9 +152,10 @@ def _read_csv(file: BinaryIO, needed: set[str] | None) -> Iterator[RawRow]:
     csv.field_size_limit(LONGEST_CELL)
     reader = csv.DictReader(_cells(file), delimiter=delimiter, strict=True)
     try:
-        _check_header([name.strip().lower() for name in reader.fieldnames or []], needed)
+        names = [name.strip().lower() for name in reader.fieldnames or []]
+        _check_header(names, needed)
         for cells in reader:
-            yield _csv_row(reader.line_num, cells)
+            yield _csv_row(reader.line_num, cells, is_guarded=OF_OURS in names or names == OUR_TEXTS)
     except csv.Error as error:
         raise Invalid(f"Line {reader.line_num} is not CSV: {error}.", mend="Check the quotes of that line.") from error
 
@@ -149,15 +166,22 @@ def _check_header(names: list[str], needed: set[str] | None) -> None:
         raise Invalid(f"The first line names `{twice[0]}` twice.", mend="Give each column a name of its own.")
     if needed and not needed & set(names):
         raise Invalid(
-            f"The first line names no column `prompt` or `messages`; it names: {', '.join(sorted(names))}.",
-            mend="Put a header line first, such as: prompt,use_case,user,organisation",
+            f"The first line names no column {' or '.join(f'`{name}`' for name in sorted(needed, reverse=True))}; "
+            f"it names: {', '.join(sorted(names))}.",
+            mend="Put a header line first, such as: prompt,use_case,user,organisation"
+            if "prompt" in needed
+            else "Put a header line first.",
         )
 
 
-def _csv_row(number: int, cells: dict[Any, Any]) -> RawRow:
+def _csv_row(number: int, cells: dict[Any, Any], *, is_guarded: bool) -> RawRow:
     if None in cells:
         return RawRow(number, problem="has more cells than the header has columns; does a comma need quotes around it?")
+    if None in cells.values():
+        return RawRow(number, problem="has fewer cells than the header has columns; is the file cut off?")
     values = {str(name).strip().lower(): cell for name, cell in cells.items()}
+    if is_guarded:
+        values = {name: unguarded(cell) for name, cell in values.items()}
     if values.get("messages"):
         try:
             values["messages"] = parse_json(values["messages"])

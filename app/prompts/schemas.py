@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from app.core.storable import NOT_STORABLE
 from app.prompts.models import HeldFor, PromptKind, Split, UseCase, Verdict
 
 MAX_CHARACTERS = 40_000
+LONGEST_NAME = 200  # of a source: PostgreSQL indexes them, and takes no long ones
 ALIASES = {
     "user": "source_user",
     "organisation": "source_organisation",
@@ -19,10 +20,14 @@ ALIASES = {
 }
 
 
+NOT_KEPT = "holds characters that can't be kept (NUL or half of a surrogate pair)"
+Name = Annotated[str, Field(max_length=LONGEST_NAME)]
+
+
 def keepable(value: str) -> str:
     """`value`, unless it holds what no database can keep as text."""
     if NOT_STORABLE.search(value):
-        raise ValueError("holds characters that can't be kept (NUL or half of a surrogate pair)")
+        raise ValueError(NOT_KEPT)
     return value
 
 
@@ -48,9 +53,9 @@ class PromptRow(BaseModel):
     messages: list[Message] = Field(min_length=1)
     kind: PromptKind = PromptKind.plain
     use_case: UseCase = UseCase.other
-    source: str | None = None
-    source_user: str | None = None
-    source_organisation: str | None = None
+    source: Name | None = None
+    source_user: Name | None = None
+    source_organisation: Name | None = None
     language: str = Field("en", min_length=2, max_length=12)
     split: Split | None = None
     flags: list[Content] = []
@@ -97,7 +102,8 @@ def in_words(error: ValidationError) -> str:
     parts = []
     for problem in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
+        is_broken = problem["type"] == "string_unicode"  # half of a surrogate pair
+        message = NOT_KEPT if is_broken else problem["msg"].removeprefix("Value error, ")
         parts.append(f"{where}: {message}" if where else message)
     return "; ".join(parts)
 

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -11,6 +12,7 @@ from app.core.errors import Invalid
 
 BLOCK = 2**18
 LONGEST_LINE = 2**22  # characters; a longer one is passed over, not kept
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _GZIP, _ZIP, _UTF16 = b"\x1f\x8b", b"PK\x03\x04", (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -55,18 +57,23 @@ def unpacked(file: BinaryIO, most: int) -> BinaryIO:
     """What is in `file`, which stands at its start; up to `most` bytes where it is packed."""
     head = file.read(4)
     file.seek(0)
+    refuse_foreign(head)
+    return cast(BinaryIO, io.BufferedReader(_Unpacking(file, most), BLOCK)) if head.startswith(_GZIP) else file
+
+
+def refuse_foreign(head: bytes) -> None:
+    """What a file's first bytes show to be no text."""
     if head.startswith(_ZIP):
         raise Invalid("The file is a zip archive (or a workbook).", mend="Unpack it and send the file inside.")
     if head[:2] in _UTF16:
         raise Invalid("The file is not UTF-8 text but UTF-16.", mend="Save it as UTF-8 and try again.")
-    return cast(BinaryIO, io.BufferedReader(_Unpacking(file, most), BLOCK)) if head.startswith(_GZIP) else file
 
 
-def decoded(file: BinaryIO) -> Iterator[str]:
-    """The text from the file's start, block by block, its line ends all alike. What is not UTF-8 is Invalid, with the
-    place."""
+def decoded(file: BinaryIO, *, as_it_is: bool = False) -> Iterator[str]:
+    """The text from the file's start, block by block, its line ends all alike unless it is to stay `as_it_is`. What is
+    not UTF-8 is Invalid, with the place."""
     file.seek(0)
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=not as_it_is)
     lines, block = 0, b"-"
     while block:
         block = file.read(BLOCK)
@@ -92,5 +99,19 @@ def lines_of(file: BinaryIO) -> Iterator[str | None]:
             is_too_long = False
         is_too_long = is_too_long or len(rest) > LONGEST_LINE
         begun = "" if is_too_long else rest
+    if begun or is_too_long:
+        yield None if is_too_long else begun
+
+
+def lines_with_ends(file: BinaryIO) -> Iterator[str | None]:
+    """The file's lines as `lines_of` finds them, each with the end it has: inside quotes these are a cell's own."""
+    begun, is_too_long = "", False
+    for text in decoded(file, as_it_is=True):
+        whole, start = begun + text, 0
+        for found in _LINE_END.finditer(whole, len(begun)):
+            yield None if is_too_long or found.end() - start > LONGEST_LINE else whole[start : found.end()]
+            is_too_long, start = False, found.end()
+        is_too_long = is_too_long or len(whole) - start > LONGEST_LINE
+        begun = "" if is_too_long else whole[start:]
     if begun or is_too_long:
         yield None if is_too_long else begun

@@ -1,11 +1,10 @@
 """Plain text for PPO-ptx: reading what is sent, a document at a time."""
 
-import json
 import re
 from collections.abc import Iterator
 
 from app.core.errors import Invalid
-from app.prompts.readers import ImportFormat, decode
+from app.prompts.readers import ImportFormat, decode, read_rows
 from app.prompts.schemas import keepable
 
 LEAST_CHARACTERS = 20
@@ -14,10 +13,9 @@ _BLANK_LINES = re.compile(r"\n[ \t]*\n")
 
 def read_documents(content: bytes, form: ImportFormat) -> tuple[list[str], list[str]]:
     """The documents, and what is wrong with each row that gives none. A file without any is refused."""
-    text = decode(content)
     documents: list[str] = []
     problems: list[str] = []
-    for where, document in _jsonl(text) if form is ImportFormat.jsonl else _paragraphs(text):
+    for where, document in _paragraphs(decode(content)) if form is ImportFormat.text else _rows(content, form):
         try:
             documents.append(_checked(document))
         except ValueError as problem:
@@ -27,24 +25,19 @@ def read_documents(content: bytes, form: ImportFormat) -> tuple[list[str], list[
     return documents, problems
 
 
-def _checked(document: str | None) -> str:
-    if document is None:
-        raise ValueError("has no field `text`")
+def _checked(document: str | ValueError) -> str:
+    if isinstance(document, ValueError):
+        raise document
     if len(document.strip()) < LEAST_CHARACTERS:
         raise ValueError(f"has less than {LEAST_CHARACTERS} characters")
     return keepable(document.strip())
 
 
-def _jsonl(text: str) -> Iterator[tuple[str, str | None]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
-            row = None
-        document = row.get("text") if isinstance(row, dict) else None
-        yield f"Line {number}", document if isinstance(document, str) else None
+def _rows(content: bytes, form: ImportFormat) -> Iterator[tuple[str, str | ValueError]]:
+    for row in read_rows(content, form, needed={"text"}):
+        text = row.values.get("text") if isinstance(row.values, dict) else None
+        why = ValueError(row.problem or "has no field `text`")
+        yield f"Line {row.number}", text if isinstance(text, str) else why
 
 
 def _paragraphs(text: str) -> Iterator[tuple[str, str]]:

@@ -32,7 +32,33 @@ def turns_of(value: Any, name: str) -> list[Turn]:
     return [_turn_of(each, name) for each in value]
 
 
+def conversation_of(value: Any, name: str) -> list[Turn]:
+    """A conversation whose last turn, an answer, is exactly as it was written. A model may have said nothing."""
+    if isinstance(value, list) and value:
+        *before, last = value
+        role, content = _said_by(last, name)
+        if role == "assistant" and isinstance(content, str):
+            return [*(turns_of(before, name) if before else []), {"role": role, "content": content}]
+    return turns_of(value, name)
+
+
+def is_conversation(value: Any) -> bool:
+    """Whether a list that stands in a text as JSON is a conversation, not a text that happens to be a list."""
+    if not isinstance(value, list) or not value:
+        return False
+    try:
+        roles = [_said_by(each, "")[0] for each in value]
+    except NotThisShape:
+        return False
+    return bool(roles)
+
+
 def _turn_of(value: Any, name: str) -> Turn:
+    role, content = _said_by(value, name)
+    return {"role": role, "content": text_of(content, name)}
+
+
+def _said_by(value: Any, name: str) -> tuple[str, Any]:
     if isinstance(value, dict):
         role, content = value.get("role", value.get("from")), value.get("content", value.get("value"))
     elif isinstance(value, list) and len(value) == 2:
@@ -41,4 +67,4 @@ def _turn_of(value: Any, name: str) -> Turn:
         raise NotThisShape(f"a turn of `{name}` is neither a message nor a [role, text]")
     if str(role).lower() not in ROLES:
         raise NotThisShape(f"a turn of `{name}` is by {role!r}, who is neither system, user nor assistant")
-    return {"role": ROLES[str(role).lower()], "content": text_of(content, name)}
+    return ROLES[str(role).lower()], content

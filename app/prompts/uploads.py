@@ -11,8 +11,10 @@ from fastapi import UploadFile
 
 from app.core.config import get_settings
 from app.core.errors import Invalid, NotFound
+from app.core.storable import storable
 from app.core.storage import Artefacts
 from app.prompts.readers import ImportFormat, guess_format, guess_pasted
+from app.prompts.streams import refuse_foreign
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -28,7 +30,9 @@ def what_was_sent(file: UploadFile | None, pasted: str) -> tuple[bytes, ImportFo
             f"The file is larger than {get_settings().upload_mib} MiB.",
             mend="Split it, or ask to raise TOUCHSTONE_UPLOAD_MIB.",
         )
-    return content, guess_format(file.filename), file.filename[:200]
+    refuse_foreign(content[:4])
+    name = storable(file.filename[:200])
+    return content, guess_format(name, content[:4]), name
 
 
 def _unpacked(content: bytes, most: int) -> bytes:

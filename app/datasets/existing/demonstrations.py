@@ -3,7 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-from app.datasets.existing.plain import Labeled, NotThisShape, Turn, Values, Written, about, answer_of, apart, turns_of
+from app.datasets.existing.plain import (
+    Labeled,
+    NotThisShape,
+    Turn,
+    Values,
+    Written,
+    about,
+    answer_of,
+    apart,
+    conversation_of,
+    turns_of,
+)
 
 PROMPTS = ("prompt", "instruction", "question")
 COMPLETIONS = ("completion", "response", "output", "answer")
@@ -12,7 +23,7 @@ COMPLETIONS = ("completion", "response", "output", "answer")
 def conversations(values: Values) -> Iterator[Labeled]:
     """TRL's `messages`, or ShareGPT's `conversations`: the last turn is the demonstration."""
     name = "messages" if "messages" in values else "conversations"
-    messages, text = apart(turns_of(values[name], name), name)
+    messages, text = apart(conversation_of(values[name], name), name)
     yield _labeled(messages, text, values)
 
 
@@ -25,11 +36,13 @@ def completed(values: Values) -> Iterator[Labeled]:
     given = values[completion]
     if isinstance(given, str):
         given = [{"role": "assistant", "content": given}]
-    yield _labeled(messages, answer_of(turns_of(given, completion), completion), values)
+    yield _labeled(messages, answer_of(conversation_of(given, completion), completion), values)
 
 
 def _labeled(messages: list[Turn], text: str, values: Values) -> Labeled:
     labeler: Any = values.get("labeler") or values.get("annotator") or ""
+    if not text.strip():
+        raise NotThisShape("its demonstration is empty")
     return Labeled(messages, written=(Written(text, str(labeler)),), about=about(values))
 
 

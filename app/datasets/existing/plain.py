@@ -4,9 +4,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.prompts.schemas import LONGEST_NAME
 from app.prompts.turns import ROLES, SPLITS
 from app.prompts.turns import NotThisShape as NotThisShape
 from app.prompts.turns import Turn as Turn
+from app.prompts.turns import conversation_of as conversation_of
 from app.prompts.turns import text_of as text_of
 from app.prompts.turns import turns_of as turns_of
 
@@ -30,6 +32,8 @@ class Order:
 
     ranks: tuple[int | None, ...]
     labeler: str = ""  # as the file calls them; empty: it does not say
+    note: str = ""
+    all_bad: bool = False  # none is good enough to use, whatever their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,16 @@ class Labeled:
 
 def transcript_of(text: str) -> list[Turn]:
     r"""The turns of a text such as `\n\nHuman: ...\n\nAssistant: ...`."""
-    pieces = _SPEAKER.split("\n\n" + text.strip())
+    pieces = _SPEAKER.split("\n\n" + text.lstrip())
     turns = zip(pieces[1::2], pieces[2::2], strict=True)
-    return [{"role": ROLES[speaker.lower()], "content": said.strip()} for speaker, said in turns]
+    return [{"role": ROLES[speaker.lower()], "content": said.removeprefix(" ")} for speaker, said in turns]
+
+
+def completion_of(value: Any, name: str) -> str:
+    """A completion that was judged, exactly as it was: a model may have said nothing."""
+    if not isinstance(value, str):
+        raise NotThisShape(f"`{name}` is not text")
+    return value
 
 
 def answer_of(turns: list[Turn], name: str) -> str:
@@ -81,4 +92,6 @@ def about(values: Values) -> Values:
     known = {name: values.get(name) for name in ("source", "use_case", "language", "user", "organisation")}
     known["organisation"] = known["organisation"] or values.get("group")
     known["split"] = SPLITS.get(str(values.get("split")).lower())
-    return {name: str(value)[:200] for name, value in known.items() if isinstance(value, str | int) and value != ""}
+    if isinstance(known["source"], str):
+        known["source"] = known["source"][:LONGEST_NAME]  # only a name of the place; of a group, it would join others
+    return {name: str(value) for name, value in known.items() if isinstance(value, str | int) and value != ""}

@@ -1,13 +1,15 @@
 """What of a file of labels is new, what is there already, and what can't be taken."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.datasets.existing.plain import Labeled, Order
+from app.core.storable import storable
+from app.datasets.existing.plain import Labeled, Order, Written
 from app.datasets.existing.shapes import ReadRow
 from app.labeling.models import Assignment, Batch, Demonstration, Item
 from app.labeling.service import MOST_COMPLETIONS
@@ -48,8 +50,9 @@ class Plan:
 
     def __init__(self, session: Session, project: Project, rows: Iterable[ReadRow], file: str) -> None:
         self.demonstrations: list[tuple[str, str, str]] = []  # hash of the prompt, text, labeler
-        self.rankings: list[tuple[str, Labeled]] = []  # hash of the prompt, and what was ranked
-        self._written = set(_written_before(session, project))
+        self.rankings: list[tuple[str, Labeled, list[str]]] = []  # and the key of each of its orders
+        self._written = Counter(_written_before(session, project))
+        self._written_here: set[tuple[str, str, str]] = set()
         self._ranked = set(_ranked_before(session, project))
         self._known = 0
         each = [part for row in rows for part in _parts(row)]
@@ -65,7 +68,7 @@ class Plan:
             self._sort(part.labeled, project, file)
         counts = {"new_prompts": len(self.prompts.taken), "demonstrations": len(self.demonstrations),
                   "rankings": self._orders(),
-                  "completions": sum(len(labeled.candidates) for _, labeled in self.rankings),
+                  "completions": sum(len(labeled.candidates) for _, labeled, _ in self.rankings),
                   "known": self._known}  # fmt: skip
         self.report = Report(taken, [part for part in judged_parts if part.problem], counts)
 
@@ -73,24 +76,28 @@ class Plan:
         assert labeled is not None
         prompt = content_hash(labeled.messages)
         for written in labeled.written:
-            if (prompt, written.text) in self._written:
-                self._known += 1
-                continue
-            self._written.add((prompt, written.text))
-            self.demonstrations.append((prompt, written.text, written.labeler))
-        fresh = tuple(order for order in labeled.orders if self._is_new(project, prompt, labeled, order, file))
+            if self._is_new_text(prompt, written):
+                self.demonstrations.append((prompt, written.text, written.labeler))
+        keys = keys_of(project, prompt, labeled, file)
+        fresh = [(order, key) for order, key in zip(labeled.orders, keys, strict=True) if key not in self._ranked]
+        self._ranked.update(keys)
+        self._known += len(keys) - len(fresh)
         if fresh:
-            self.rankings.append((prompt, replace(labeled, orders=fresh)))
+            labeled = replace(labeled, orders=tuple(order for order, _ in fresh))
+            self.rankings.append((prompt, labeled, [key for _, key in fresh]))
 
-    def _is_new(self, project: Project, prompt: str, labeled: Labeled, order: Order, file: str) -> bool:
-        key = key_of(project, prompt, labeled, order, file)
-        is_new = key not in self._ranked
-        self._ranked.add(key)
-        self._known += not is_new
-        return is_new
+    def _is_new_text(self, prompt: str, written: Written) -> bool:
+        """Two labelers may write the very same; what is here already stands for one of them, whoever that was."""
+        said = (prompt, written.text)
+        is_known = (*said, written.labeler) in self._written_here or self._written[said] > 0
+        if (*said, written.labeler) not in self._written_here:
+            self._written[said] -= 1
+        self._written_here.add((*said, written.labeler))
+        self._known += is_known
+        return not is_known
 
     def _orders(self) -> int:
-        return sum(len(labeled.orders) for _, labeled in self.rankings)
+        return sum(len(labeled.orders) for _, labeled, _ in self.rankings)
 
 
 def _parts(row: ReadRow) -> Iterator[Taken]:
@@ -99,9 +106,14 @@ def _parts(row: ReadRow) -> Iterator[Taken]:
         yield Taken(row.number, problem=row.problem)
     for labeled in row.labeled:
         problem = _problem(labeled)
-        orders = tuple(replace(order, labeler=order.labeler or f"annotator {place}")
-                       for place, order in enumerate(labeled.orders, start=1))  # fmt: skip
-        yield Taken(row.number, None if problem else replace(labeled, orders=orders), problem)
+        orders = tuple(
+            replace(order, labeler=storable(order.labeler) or f"annotator {place}", note=storable(order.note))
+            for place, order in enumerate(labeled.orders, start=1)
+        )
+        written = tuple(replace(each, labeler=storable(each.labeler)) for each in labeled.written)
+        candidates = tuple(replace(each, model=storable(each.model)) for each in labeled.candidates)
+        kept = replace(labeled, orders=orders, written=written, candidates=candidates)
+        yield Taken(row.number, None if problem else kept, problem)
 
 
 def _problem(labeled: Labeled) -> str:
@@ -123,10 +135,17 @@ def _as_prompt(number: int, labeled: Labeled) -> RawRow:
     return RawRow(number, {**labeled.about, "messages": labeled.messages})
 
 
-def key_of(project: Project, prompt: str, labeled: Labeled, order: Order, file: str) -> str:
-    """Names a ranking by all that it says, so that a file which comes twice is taken once."""
-    said = [str(project.id), file, prompt, order.labeler, order.ranks, [each.text for each in labeled.candidates]]
-    return "imported:" + hashlib.sha256(repr(said).encode()).hexdigest()
+def keys_of(project: Project, prompt: str, labeled: Labeled, file: str) -> list[str]:
+    """Names each ranking by all that it says, so that a file which comes twice is taken once; of one row also by how
+    often its labeler has said the same before."""
+    said_before: Counter[Order] = Counter()
+    keys = []
+    for order in labeled.orders:
+        texts = [each.text for each in labeled.candidates]
+        said = [str(project.id), file, prompt, order.labeler, order.ranks, texts, said_before[order]]
+        said_before[order] += 1
+        keys.append("imported:" + hashlib.sha256(repr(said).encode()).hexdigest())
+    return keys
 
 
 def _written_before(session: Session, project: Project) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Preferences as public datasets have them: pairs, ranks of K, scores of K."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from app.datasets.existing.plain import (
     Values,
     about,
     answer_of,
+    completion_of,
+    conversation_of,
     ranks_of_scores,
     text_of,
     transcript_of,
@@ -35,14 +38,16 @@ def pairs(values: Values) -> Iterator[Labeled]:
 
 def _texts(prompt: Any, chosen: str, rejected: str) -> tuple[list[Turn], list[str]]:
     if prompt is None:
+        both = ((chosen, "chosen"), (rejected, "rejected"))
         head = chosen[: _agree(chosen, rejected)]
         head = head[: max(head.rfind(" "), head.rfind("\n")) + 1]  # no word is cut in two
-        prompt, chosen, rejected = head, chosen[len(head) :], rejected[len(head) :]
-    return turns_of(prompt, "prompt"), [text_of(chosen, "chosen"), text_of(rejected, "rejected")]
+        prompt = head
+        chosen, rejected = (text_of(text[len(head) :], name) for text, name in both)
+    return turns_of(prompt, "prompt"), [chosen, rejected]
 
 
 def _conversations(prompt: Any, chosen: Any, rejected: Any) -> tuple[list[Turn], list[str]]:
-    both = [turns_of(chosen, "chosen"), turns_of(rejected, "rejected")]
+    both = [conversation_of(chosen, "chosen"), conversation_of(rejected, "rejected")]
     messages = turns_of(prompt, "prompt") if prompt is not None else []
     shared = both[0][: _agree(*both)]
     if not messages or shared[: len(messages)] == messages:
@@ -51,7 +56,7 @@ def _conversations(prompt: Any, chosen: Any, rejected: Any) -> tuple[list[Turn],
         shared = []
     if not messages:
         raise NotThisShape("`chosen` and `rejected` share no prompt, and there is no `prompt`")
-    if both[0] == both[1]:
+    if shared == both[0] == both[1]:
         raise NotThisShape("`chosen` and `rejected` are the same")
     rest = [each[len(shared) :] for each in both]
     return messages, [answer_of(turns, name) for turns, name in zip(rest, ("chosen", "rejected"), strict=True)]
@@ -65,7 +70,7 @@ def _agree(one: Sequence[Any], other: Sequence[Any]) -> int:
 
 def hh_rlhf(values: Values) -> Iterator[Labeled]:
     """Two transcripts that part at the last answer."""
-    transcripts = {name: transcript_of(text_of(values[name], name)) for name in ("chosen", "rejected")}
+    transcripts = {name: transcript_of(completion_of(values[name], name)) for name in ("chosen", "rejected")}
     for name, turns in transcripts.items():
         if len(turns) < 2:
             raise NotThisShape(f"`{name}` has no turn of Human: and Assistant:")
@@ -78,7 +83,7 @@ def summaries(values: Values) -> Iterator[Labeled]:
     messages = turns_of(values.get("prompt") or _asked_for(values["info"]), "prompt")
     if values["choice"] not in (0, 1):
         raise NotThisShape("`choice` is neither 0 nor 1")
-    found = tuple(Candidate(text_of(each.get("text"), "summaries"), each.get("policy") or "")
+    found = tuple(Candidate(completion_of(each.get("text"), "summaries"), str(each.get("policy") or ""))
                   for each in _dicts(values["summaries"], "summaries"))  # fmt: skip
     if len(found) != 2:
         raise NotThisShape(f"there are {len(found)} `summaries`, not two")
@@ -100,7 +105,7 @@ def _asked_for(info: Any) -> str:
 def scored(values: Values) -> Iterator[Labeled]:
     """UltraFeedback's: K `completions` of an `instruction`, each with a score."""
     rows = _dicts(values["completions"], "completions")
-    found = tuple(Candidate(text_of(row.get("response"), "response"), str(row.get("model") or ""), _score(row))
+    found = tuple(Candidate(completion_of(row.get("response"), "response"), str(row.get("model") or ""), _score(row))
                   for row in rows)  # fmt: skip
     ranks = ranks_of_scores([each.score for each in found])
     if sum(rank is not None for rank in ranks) < 2:
@@ -129,7 +134,7 @@ def ranked(values: Values) -> Iterator[Labeled]:
     known = models if isinstance(models, list) and len(models) == len(texts) else [None] * len(texts)
     found = tuple(_candidate(text, model) for text, model in zip(texts, known, strict=True))
     given = values.get("rankings")
-    judged = given if isinstance(given, list) else [{"ranks": values.get("ranks"), "labeler": values.get("labeler")}]
+    judged = given if isinstance(given, list) else [values]
     orders = tuple(_order(each, len(found)) for each in judged)
     yield Labeled(turns_of(values.get("prompt", values.get("messages")), "prompt"), found, orders, about=about(values))
 
@@ -139,16 +144,17 @@ def _candidate(value: Any, model: Any) -> Candidate:
         value, model = value.get("text"), value.get("model") or model
     if not isinstance(value, str):
         raise NotThisShape("the text of a completion is missing")
-    return Candidate(value.strip(), str(model or ""))  # a model may have said nothing: that was judged too
+    return Candidate(value, str(model or ""))  # it may have said nothing: that was judged too
 
 
 def _order(value: Any, count: int) -> Order:
     ranks = value.get("ranks") if isinstance(value, dict) else None
     if not isinstance(ranks, list) or len(ranks) != count:
         raise NotThisShape(f"a ranking has not one rank for each of the {count} completions")
-    if any(rank is not None and (not isinstance(rank, int) or rank < 1) for rank in ranks):
+    if any(rank is not None and (type(rank) is not int or rank < 1) for rank in ranks):
         raise NotThisShape("a rank is no whole number from 1 on")
-    return Order(tuple(ranks), str(value.get("labeler") or ""))
+    note, is_bad = str(value.get("note") or ""), value.get("all_bad") in (True, "True", "true")
+    return Order(tuple(ranks), str(value.get("labeler") or ""), note, is_bad)
 
 
 def _dicts(value: Any, name: str) -> list[Values]:
@@ -159,9 +165,10 @@ def _dicts(value: Any, name: str) -> list[Values]:
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if math.isfinite(number) else None
 
 
 def _labeler(values: Values) -> str:

@@ -10,13 +10,14 @@ from app.core.deps import ReadSession, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
 from app.core.storage import get_artefacts
+from app.datasets.existing.cells import label_rows
 from app.datasets.existing.planning import Report
 from app.datasets.existing.shapes import TITLES, Shape, read_labels
 from app.datasets.existing.taking import check_labels, take_labels
 from app.labeling.ranks import in_words
 from app.projects.deps import CurrentProject
 from app.prompts import uploads
-from app.prompts.readers import ImportFormat, read_rows
+from app.prompts.readers import ImportFormat
 
 router = APIRouter(prefix="/p/{slug}/datasets/import")
 OPENING, SHOWN = 160, 5
@@ -48,7 +49,7 @@ def preview(
     typed: dict[str, Any] = {"typed": pasted, "shape": shape, "simulated": simulated}
     try:
         content, form, source = uploads.what_was_sent(file, pasted)
-        report = check_labels(session, project, read_labels(read_rows(content, form), shape or None), file=source)
+        report = check_labels(session, project, read_labels(label_rows(content, form), shape or None), file=source)
     except DomainError as error:
         return _page(request, status=error.status, error=error, **typed)
     upload = "" if report.is_empty else uploads.keep_upload(get_artefacts(), project.id, content)
@@ -89,7 +90,7 @@ def confirm(
 ) -> Response:
     try:
         content = uploads.read_upload(get_artefacts(), project.id, upload)
-        rows = read_labels(read_rows(content, form), shape or None)
+        rows = read_labels(label_rows(content, form), shape or None)
         report = take_labels(session, project, rows, file=source[:200], by=admin, simulated=simulated)
     except DomainError as error:
         return _page(request, status=error.status, error=error)

@@ -15,7 +15,7 @@ from app.accounts.models import Group, Person, PersonState, Role
 from app.core.clock import now
 from app.core.db import Base, new_id
 from app.datasets.existing.plain import Labeled, Order
-from app.datasets.existing.planning import ROWS_AT_ONCE, Plan, Report, key_of
+from app.datasets.existing.planning import ROWS_AT_ONCE, Plan, Report
 from app.datasets.existing.shapes import ReadRow
 from app.labeling.models import (
     Assignment,
@@ -37,6 +37,7 @@ from app.prompts import service as prompts
 from app.prompts.models import Prompt
 
 NOBODY = "imported.touchstone.invalid"
+Keyed = tuple[Order, str]  # and what names it, should it come again
 
 
 def check_labels(session: Session, project: Project, rows: Iterable[ReadRow], *, file: str) -> Report:
@@ -77,18 +78,18 @@ class _Writer:
                       source=self.file)  # fmt: skip
         self._flush()
 
-    def rankings(self, ranked: Sequence[tuple[str, Labeled]]) -> None:
+    def rankings(self, ranked: Sequence[tuple[str, Labeled, list[str]]]) -> None:
         """A batch has a prompt once, and an item a labeler once: what comes again goes to the batch's next part."""
         seen: Counter[str] = Counter()
-        for prompt, labeled in ranked:
-            for orders in _one_each(labeled.orders):
+        for prompt, labeled, keys in ranked:
+            for orders in _one_each(zip(labeled.orders, keys, strict=True)):
                 seen[prompt] += 1
                 self._item(self._batch(seen[prompt]), prompt, labeled, orders)
             if len(self.rows[Item]) >= ROWS_AT_ONCE:
                 self._flush()
         self._flush()
 
-    def _item(self, batch: Batch, prompt: str, labeled: Labeled, orders: Sequence[Order]) -> None:
+    def _item(self, batch: Batch, prompt: str, labeled: Labeled, orders: Sequence[Keyed]) -> None:
         batch.overlap = max(batch.overlap, len(orders))
         item, prompt_id, places = new_id(), self.prompts[prompt], [new_id() for _ in labeled.candidates]
         count = len(orders)
@@ -101,8 +102,7 @@ class _Writer:
             self._add(Completion, id=completion, prompt_id=prompt_id, number=position, settings=facts,
                       text=candidate.text)  # fmt: skip
             self._add(ItemCompletion, item_id=item, completion_id=completion, position=position)
-        for order in orders:
-            key = key_of(self.project, prompt, labeled, order, self.file)
+        for order, key in orders:
             self._ranking(item, places, order, key)
 
     def _ranking(self, item: uuid.UUID, places: Sequence[uuid.UUID], order: Order, key: str) -> None:
@@ -110,7 +110,8 @@ class _Writer:
         self._add(Assignment, id=assignment, item_id=item, person_id=person, state=AssignmentState.submitted,
                   lease_until=self.time, shown_order=[str(place) for place in places], submitted_at=self.time,
                   submission_key=key, group=Group.training)  # fmt: skip
-        self._add(Ranking, id=ranking, assignment_id=assignment, item_id=item, person_id=person)
+        self._add(Ranking, id=ranking, assignment_id=assignment, item_id=item, person_id=person, note=order.note,
+                  all_bad=order.all_bad)  # fmt: skip
         ranks = {place: rank for place, rank in zip(places, order.ranks, strict=True) if rank is not None}
         for place, rank in dense(ranks).items():
             self._add(RankingPlace, ranking_id=ranking, completion_id=place, rank=rank)
@@ -152,12 +153,12 @@ class _Writer:
         self.session.flush()
 
 
-def _one_each(orders: Sequence[Order]) -> Iterator[list[Order]]:
+def _one_each(orders: Iterable[Keyed]) -> Iterator[list[Keyed]]:
     """The orders in groups in which no labeler is twice."""
-    groups: list[dict[str, Order]] = []
-    for order in orders:
+    groups: list[dict[str, Keyed]] = []
+    for order, key in orders:
         group = next((group for group in groups if order.labeler not in group), None)
         if group is None:
             groups.append(group := {})
-        group[order.labeler] = order
+        group[order.labeler] = (order, key)
     return (list(group.values()) for group in groups)

@@ -8,7 +8,7 @@ from app.prompts.few_shot import FEWEST_EXAMPLES, few_shot_texts
 from app.prompts.intake.rules import use_case_named
 from app.prompts.intake.settings import ImportSettings, Target
 from app.prompts.readers import RawRow, parse_json
-from app.prompts.turns import SPLITS, NotThisShape, Turn, text_of, turns_of
+from app.prompts.turns import SPLITS, NotThisShape, Turn, is_conversation, text_of, turns_of
 
 _NAMES: dict[Target, tuple[str, ...]] = {
     Target.messages: ("messages", "conversation", "conversations", "chat", "dialog", "dialogue", "turns"),
@@ -55,7 +55,7 @@ def _ends_with_an_answer(values: Any, settings: ImportSettings) -> bool:
     if not isinstance(values, dict) or column is None:
         return False
     try:
-        return turns_of(_parsed(values.get(column)), column)[-1]["role"] == "assistant"
+        return _turns(_parsed(values.get(column)), column)[-1]["role"] == "assistant"
     except ValueError:
         return False
 
@@ -86,10 +86,20 @@ def _conversations(values: dict[str, Any], settings: ImportSettings) -> tuple[li
         return [[*head, _user("\n\n".join(filter(None, [instruction, *(query for query, _ in pairs)])))]], False
     for target in (Target.messages, Target.prompt):
         name = columns.get(target, "")
-        given = _parsed(_value(values, target, columns))
+        given = _value(values, target, columns)
+        parsed = _parsed(given)
+        if target is Target.messages or (given is not parsed and is_conversation(parsed)):
+            given = parsed  # a prompt that begins like a list, and is no conversation, is a text
         if isinstance(given, list) or (target is Target.messages and given not in (None, "")):
-            return [[*head, *_until_the_answer(turns_of(given, name), name, settings)]], False
+            return [[*head, *_until_the_answer(_turns(given, name), name, settings)]], False
     return [[*head, _user(_needed(_text(values, columns), columns))]], False
+
+
+def _turns(given: Any, name: str) -> list[Turn]:
+    """A conversation. Of a list of texts only the first: the others answer it, or follow answers that are not there."""
+    if isinstance(given, list) and given and all(isinstance(turn, str) for turn in given):
+        return [_user(text_of(given[0], name))]
+    return turns_of(given, name)
 
 
 def _value(values: dict[str, Any], target: Target, columns: dict[Target, str]) -> Any:

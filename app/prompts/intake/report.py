@@ -80,4 +80,4 @@ def left_out_csv(store: Artefacts, row: PromptImport) -> Iterator[bytes]:
             [each["line"], each["verdict"], each["reason"], json.dumps(each["row"], ensure_ascii=False)]
             for each in said
         )
-        yield csv_of(None, lines).encode()
+        yield csv_of(None, lines).encode(errors="backslashreplace")  # a row may hold half of a surrogate pair

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import Person
 from app.core.config import get_settings
 from app.core.errors import Invalid
+from app.core.storable import storable
 from app.core.storage import Artefacts
 from app.projects.models import Project
 from app.prompts.intake import service
@@ -35,7 +36,7 @@ def send(
 ) -> PromptImport:
     """Keep a file, or else what was pasted, as a draft. One whose first rows can't be read is refused at once."""
     if file is not None and file.filename:
-        content, name = file.file, file.filename[:LONGEST_NAME]
+        content, name = file.file, storable(file.filename[:LONGEST_NAME])
         form = guess_format(name, _head(content))
     else:
         content, name = io.BytesIO(pasted.encode("utf-8", errors="replace")), "pasted"

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from app.core.errors import Invalid
@@ -42,6 +44,32 @@ def test_csv_reads_messages_as_json() -> None:
 def test_csv_row_with_too_many_cells_says_so() -> None:
     rows = read_rows(b"prompt,user\nOnce, upon a time,ann\n", ImportFormat.csv)
     assert "more cells" in rows[0].problem
+
+
+def test_csv_row_that_is_cut_off_says_so() -> None:
+    rows = read_rows(b"prompt,user\nOnce,ann\nTwi", ImportFormat.csv)
+    assert (rows[0].problem, rows[1].number) == ("", 3)
+    assert "fewer cells" in rows[1].problem
+
+
+def test_csv_cells_keep_the_line_ends_they_have() -> None:
+    rows = read_rows(b'prompt,user\r\n"a\r\nb\rc\nd",ann\r\n', ImportFormat.csv)
+    assert rows[0].values == {"prompt": "a\r\nb\rc\nd", "user": "ann"}
+    old = read_rows(b"prompt,user\rOnce,ann\rTwice,bob", ImportFormat.csv)
+    assert [row.values["user"] for row in old] == ["ann", "bob"]
+
+
+def test_a_long_line_is_read_once() -> None:
+    """Lines are looked for block by block: one of 4 MB must not be looked through again with every block."""
+    began = time.perf_counter()
+    rows = read_rows(b"prompt,user\n" + b"x" * 4_000_000 + b",ann\n", ImportFormat.csv)
+    assert len(rows[0].values["prompt"]) == 4_000_000
+    assert time.perf_counter() - began < 2
+
+
+def test_our_own_tables_lose_their_guards_and_others_keep_their_apostrophes() -> None:
+    assert read_rows(b"prompt,prompt_id\n'=1+1,p\n", ImportFormat.csv)[0].values["prompt"] == "=1+1"
+    assert read_rows(b"prompt,user\n'=1+1,ann\n", ImportFormat.csv)[0].values["prompt"] == "'=1+1"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@ import pytest
 
 from app.accounts.models import Person
 from app.core.errors import Invalid
+from app.datasets.export_files import export
+from app.datasets.exports import ExportForm, FileType
+from app.datasets.models import SnapshotKind
 from app.projects.models import Project
 from app.prompts.readers import ImportFormat
 from app.prompts.texts import read_documents
@@ -16,6 +19,22 @@ def test_jsonl_gives_a_document_a_line_and_tells_of_the_others() -> None:
     assert documents == [ONE]
     assert [problem.split(" ")[1] for problem in problems] == ["2", "3", "4", "5"]
     assert "can't be kept" in problems[-1]
+
+
+def test_a_table_gives_a_document_a_row() -> None:
+    table = f'text,source\n"{ONE}\r\n{TWO}",web\n,web\n'.encode()
+    documents, problems = read_documents(table, ImportFormat.csv)
+    assert (documents, len(problems)) == ([f"{ONE}\r\n{TWO}"], 1)
+    with pytest.raises(Invalid, match="no column `text`"):
+        read_documents(b"body\nx\n", ImportFormat.csv)
+
+
+@pytest.mark.parametrize("file_type", FileType)
+def test_what_is_exported_comes_back(file_type: FileType) -> None:
+    texts = [f"={ONE}\u2028\r\n\n{TWO}", f"'+{ONE}", f"---\n\n{TWO} שלום 😀"]
+    rows = [{"id": "t", "text": text, "source": "web", "split": "train"} for text in texts]
+    content = b"".join(export(SnapshotKind.text, rows, form=ExportForm.text, file_type=file_type))
+    assert read_documents(content, ImportFormat(file_type.value)) == (texts, [])
 
 
 def test_text_is_cut_at_blank_lines_or_at_rules() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.datasets.existing.cells import label_rows
 from app.datasets.existing.plain import Labeled, Order
 from app.datasets.existing.shapes import Shape, read_labels, shape_of
 from app.prompts.readers import ImportFormat, RawRow, read_rows
@@ -202,7 +203,8 @@ HH_SHORT = "\n\nHuman: a\n\nAssistant: x"
 REFUSED = [
     ({"a": 1}, "is of no known shape; its fields are a"),
     ([1], "is not an object with named fields"),
-    ({"prompt": "p", "chosen": "a", "rejected": " "}, "`rejected` is empty"),
+    ({"prompt": "p", "chosen": "a", "rejected": None}, "`rejected` is neither text nor a list of messages"),
+    ({"prompt": "p", "completion": " "}, "its demonstration is empty"),
     ({"prompt": "p", "chosen": 1, "rejected": "b"}, "`chosen` is neither text nor a list of messages"),
     ({"chosen": [*ASKED, said("a")], "rejected": [*ASKED, said("a")]}, "`chosen` and `rejected` are the same"),
     ({"chosen": [said("a")], "rejected": [said("b")]}, "`chosen` and `rejected` share no prompt"),
@@ -227,6 +229,27 @@ def test_a_row_that_cannot_be_understood_is_refused_in_words(values: Any, proble
     (row,) = read_labels([RawRow(3, values)])
     assert (row.number, row.labeled) == (3, ())
     assert row.problem.startswith(problem)
+
+
+def test_tables_hold_any_shape() -> None:
+    """hh-rlhf's pairs, and lists as JSON in their cells; a text that only begins like a list stays one."""
+    head = "\n\nHuman: Where?\n\nAssistant:"
+    (transcript,) = read_labels(
+        label_rows(f'chosen,rejected\n"{head} Home.","{head} Gone."\n'.encode(), ImportFormat.csv)
+    )
+    assert texts(transcript.labeled[0]) == ["Home.", "Gone."]
+    table = b'prompt;completions;ranks\n[1, 2];"[""a"", ""b""]";"[2, 1]"\n[oops;"[""a"", ""b""]";[2\n'
+    first, second = read_labels(label_rows(table, ImportFormat.csv))
+    assert (first.labeled[0].messages[0]["content"], first.labeled[0].orders) == ("[1, 2]", (Order((2, 1)),))
+    assert second.problem == "a ranking has not one rank for each of the 2 completions"
+
+
+def test_a_completion_stays_as_it_was_and_may_be_nothing() -> None:
+    pair = {"prompt": " Where? ", "chosen": " Home.\n", "rejected": ""}
+    labeled = only(pair, Shape.pairs)
+    assert (labeled.messages[0]["content"], texts(labeled)) == ("Where?", [" Home.\n", ""])
+    head = "\n\nHuman: Where?\n\nAssistant:"
+    assert texts(only({"chosen": f"{head} Home.\n", "rejected": f"{head} "}, Shape.hh_rlhf)) == ["Home.\n", ""]
 
 
 def test_a_shape_that_is_asked_for_counts_for_every_row() -> None:

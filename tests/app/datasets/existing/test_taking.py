@@ -91,6 +91,16 @@ def test_a_file_that_comes_twice_is_taken_once(session: Session, project: Projec
     assert (counted(session, Ranking), counted(session, Demonstration), counted(session, Prompt)) == (3, 1, 2)
 
 
+def test_what_two_say_alike_is_said_twice(session: Session, project: Project, admin: Person) -> None:
+    """Two labelers who write the same, and one who ranks the same set alike again: its agreement with itself."""
+    alike = {**RANKED, "rankings": [{"labeler": "x", "ranks": [1, 2, 3]}] * 2}
+    read = rows(WRITTEN, {**WRITTEN, "labeler": "y"}, WRITTEN, alike)
+    counts = take_labels(session, project, read, file="f", by=admin).counts
+    assert (counts["demonstrations"], counts["rankings"], counts["known"]) == (2, 2, 1)
+    again = check_labels(session, project, [*read, *rows({**WRITTEN, "labeler": "z"})], file="f")
+    assert (again.counts["demonstrations"], again.counts["rankings"]) == (1, 0)
+
+
 def test_a_prompt_or_a_labeler_that_comes_again_goes_to_the_next_part(
     session: Session, project: Project, admin: Person
 ) -> None:

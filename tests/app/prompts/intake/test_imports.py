@@ -168,7 +168,8 @@ BAD_FILES = [
     ("a.jsonl.gz", gzip.compress(b'{"prompt": "ok"}\n' * 20000)[:-40], "can't be unpacked"),
     ("a.jsonl.gz", gzip.compress(b'{"prompt": "ok"}\n' * MANY + b" " * 2_000_000), "larger than 1 MiB"),
     ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b'"never closed,ann\n' * 3, "is not CSV"),
-    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b"x" * 200_000 + b",ann\n", "field larger than field limit"),
+    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b"x" * 5_000_000 + b",ann\n", "Line 32 is longer than"),
+    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b'"' + b"never closed\n" * 400_000, "larger than field limit"),
 ]
 
 
@@ -268,6 +269,19 @@ def test_conversations_end_with_the_user(project: Project, admin: Person) -> Non
     row = take(project, admin, jsonl({"conversations": chat}), up_to_last_user=True)
     assert row.counts == {"taken": 1}
     assert pool(project)[0].messages == [{"role": "user", "content": "Hi"}]
+
+
+def test_of_turns_that_are_texts_the_first_is_the_prompt(project: Project, admin: Person) -> None:
+    """MT-bench's, all of the user's: those behind it follow answers that the file does not have."""
+    rows = [{"question_id": 1, "category": "writing", "turns": ["Write a poem.", "Now rhyme it."]}, {"turns": [""]}]
+    assert take(project, admin, jsonl(*rows)).counts == {"taken": 1, "refused": 1}
+    assert pool(project)[0].messages == [{"role": "user", "content": "Write a poem."}]
+
+
+def test_a_prompt_may_begin_like_a_list(project: Project, admin: Person) -> None:
+    rows = [{"prompt": "[1, 2]"}, {"prompt": "[x] is what?"}, {"prompt": '["a", "b"]'}, {"prompt": "{}"}]
+    assert take(project, admin, jsonl(*rows)).counts == {"taken": 4}
+    assert texts(pool(project)) == [row["prompt"] for row in rows]
 
 
 def test_a_source_stays_in_its_split_across_chunks(

@@ -60,6 +60,18 @@ def test_a_file_is_looked_at_started_and_reported(sign_in: SignIn, admin: Person
     assert "my.jsonl" in client.get(start).text
 
 
+def test_half_of_a_surrogate_pair_is_refused_and_shown(sign_in: SignIn, admin: Person, project: Project) -> None:
+    client, start = sign_in(admin), f"/p/{project.slug}/prompts/import"
+    content = jsonl({"prompt": "One \ud800", "\udfff": "x\ud800"}, {"prompt": "Two"})
+    here = client.post(start, files={"file": ("a.jsonl", content)}).headers["location"]
+    assert "can&#39;t be kept" in client.get(here).text
+    assert client.post(here, data={"column_prompt": "prompt", "then": "start"}).status_code == 303
+    assert work(imports()[0].id).counts == {"taken": 1, "refused": 1}
+    assert "can&#39;t be kept" in client.get(here).text
+    assert "\\ud800" in client.get(f"{here}/left-out.jsonl").text
+    assert client.get(f"{here}/left-out.csv").status_code == 200
+
+
 def test_settings_that_cannot_be_are_refused_and_stay_typed(sign_in: SignIn, admin: Person, project: Project) -> None:
     client, start = sign_in(admin), f"/p/{project.slug}/prompts/import"
     here = client.post(start, data={"pasted": "One"}).headers["location"]
