@@ -99,7 +99,7 @@ def test_the_sample_of_shared_items_is_bounded_and_the_same_in_any_order() -> No
 def test_a_datasheet_stays_as_it_was(session: Session, artefacts: Artefacts) -> None:
     project, person = make_project(session), make_person(session)
     make_demonstration(session, make_prompt(session, project, split=Split.valid), person)
-    typed = dict.fromkeys(("amend_minutes", "disturbing_per_day", "break_after_minutes"), "1")
+    typed = dict.fromkeys(("amend_minutes", "disturbing_per_day", "break_after_minutes", "use_case_votes"), "1")
     change_settings(session, project, {**typed, "licence": "CC-BY-4.0"}, by=person)
     first = freeze(session, project, artefacts, "demonstrations")
     change_settings(session, project, {**typed, "licence": ""}, by=person)
