@@ -53,6 +53,7 @@ ROUTERS = (
     "app.evals.routes",
     "app.people.routes",
     "app.explorer.routes",
+    "app.webhooks.api",
     "app.webhooks.routes",
 )
 

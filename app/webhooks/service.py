@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Person
 from app.core.clock import now
+from app.core.cursors import rows_after
 from app.core.errors import Conflict, Invalid, NotFound
 from app.projects.models import Project
 from app.webhooks.addresses import check_url
@@ -69,6 +70,14 @@ def deliveries_of(session: Session, project: Project) -> list[tuple[Delivery, We
     return [(delivery, webhook) for delivery, webhook in rows]
 
 
+def deliveries_after(
+    session: Session, webhook: Webhook, *, after: uuid.UUID | None, limit: int
+) -> tuple[list[Delivery], uuid.UUID | None]:
+    """The next of one address behind this one, the newest first, and the cursor for those behind them."""
+    query = select(Delivery).where(Delivery.webhook_id == webhook.id)
+    return rows_after(session, query, Delivery, after=after, limit=limit)
+
+
 def publish(session: Session, project_id: uuid.UUID, event: Event, **facts: object) -> None:
     """Tell all that want to know, when this transaction is committed and not otherwise."""
     query = select(Webhook).where(Webhook.project_id == project_id, Webhook.is_paused.is_(False))
@@ -77,17 +86,19 @@ def publish(session: Session, project_id: uuid.UUID, event: Event, **facts: obje
             _add(session, webhook, event, facts)
 
 
-def ping(session: Session, webhook: Webhook) -> None:
-    _add(session, webhook, Event.ping, {"said": "If you read this, the address works."})
+def ping(session: Session, webhook: Webhook) -> Delivery:
+    return _add(session, webhook, Event.ping, {"said": "If you read this, the address works."})
 
 
-def _add(session: Session, webhook: Webhook, event: Event, facts: dict[str, object]) -> None:
+def _add(session: Session, webhook: Webhook, event: Event, facts: dict[str, object]) -> Delivery:
     told = {"type": event.value, "timestamp": now().isoformat(), "data": facts}
-    session.add(Delivery(webhook_id=webhook.id, event=event, payload=json.dumps(told, default=str)))
+    row = Delivery(webhook_id=webhook.id, event=event, payload=json.dumps(told, default=str))
+    session.add(row)
     session.flush()
+    return row
 
 
-def send_again(session: Session, project: Project, delivery_id: uuid.UUID, *, by: Person) -> None:
+def send_again(session: Session, project: Project, delivery_id: uuid.UUID, *, by: Person) -> Delivery:
     """Try one that was given up once more from the start."""
     delivery = session.get(Delivery, delivery_id)
     if delivery is None:
@@ -97,6 +108,7 @@ def send_again(session: Session, project: Project, delivery_id: uuid.UUID, *, by
         raise Conflict("It waits to be sent already.")
     delivery.state, delivery.attempts, delivery.next_at = DeliveryState.waiting, 0, now()
     audit.record(session, by, "webhook.send_again", subject=delivery)
+    return delivery
 
 
 # What the scheduler does

@@ -13,11 +13,14 @@ import httpx
 
 from touchstone.connection import Connection
 from touchstone.downloads import download
+from touchstone.imports import PromptImport
 from touchstone.records import Model, Prompt, Report, read
 from touchstone.runs import Run
 from touchstone.snapshots import Snapshot
+from touchstone.webhooks import Webhook
 
 ROWS_AT_ONCE = 500  # prompts in one request
+UPLOAD_TAKES = 600.0  # seconds in which a server has looked at the first rows of what it was sent
 
 
 class Client:
@@ -79,6 +82,37 @@ class Project:
             report, before = Report(report.taken + answer["taken"], report.rows + judged), before + len(part)
         return report
 
+    def import_prompts(self, path: str | os.PathLike[str], **settings: Any) -> PromptImport:
+        """Send a file of prompts and start its import: JSONL, CSV, TSV, Parquet or text, gzip of all but Parquet.
+
+        The server guesses which column is what and takes the steps of the project's last import; `settings` are other
+        than that: `columns={"prompt": "question"}`, `most_of_one=200`, ... as an import's own `settings` says.
+        """
+        return self.upload_prompts(path).start(**settings)
+
+    def upload_prompts(self, path: str | os.PathLike[str]) -> PromptImport:
+        """Send a file of prompts as a draft: its `settings` are what the server guesses; `start()` takes it."""
+        with Path(path).open("rb") as file:
+            answer = self.connection.ask(
+                "POST", f"{self._api}/prompt-imports", again=False, files={"file": (Path(path).name, file)},
+                timeout=UPLOAD_TAKES,
+            )  # fmt: skip
+        return self._import(answer.json())
+
+    def fetch_prompts(
+        self, dataset: str, *, config: str = "", split: str = "train", revision: str = "", rows: int = 0
+    ) -> PromptImport:
+        """Have a worker fetch a dataset of the Hugging Face Hub. It is a draft when it is here: `wait()`, `start()`."""
+        body = {"dataset": dataset, "config": config, "split": split, "revision": revision, "rows": rows}
+        return self._import(self.connection.post(f"{self._api}/prompt-imports/hub", body, again=False))
+
+    def prompt_imports(self) -> Iterator[PromptImport]:
+        """Newest first; what was discarded is left out."""
+        return (self._import(each) for each in self.connection.pages(f"{self._api}/prompt-imports"))
+
+    def prompt_import(self, import_id: str) -> PromptImport:
+        return self._import(self.connection.get(f"{self._api}/prompt-imports/{import_id}"))
+
     def snapshots(self, kind: str = "") -> Iterator[Snapshot]:
         """Newest first. `kind`: demonstrations, comparisons, prompts or text."""
         return (self._snapshot(each) for each in self.connection.pages(f"{self._api}/snapshots", kind=kind))
@@ -125,9 +159,25 @@ class Project:
         body = {"kind": kind, "name": name, "preset": preset, "parts": chosen, "config": config}
         return self._run(self.connection.post(f"{self._api}/runs", {**body, "key": uuid.uuid4().hex}))
 
+    def webhooks(self) -> list[Webhook]:
+        """The addresses that are told what happens here. For admins."""
+        return [self._webhook(each) for each in self.connection.pages(f"{self._api}/webhooks")]
+
+    def add_webhook(self, url: str, events: Iterable[str]) -> Webhook:
+        """Have an address told of `run.finished`, `model.ready`, `model.refused`, `snapshot.frozen`, `batch.stopped` or
+        `import.finished`. Keep its `secret`: no later answer holds it."""
+        body = {"url": url, "events": list(events)}
+        return self._webhook(self.connection.post(f"{self._api}/webhooks", body, again=False))
+
     @property
     def _api(self) -> str:
         return f"/api/v1/projects/{self.slug}"
+
+    def _import(self, said: dict[str, Any]) -> PromptImport:
+        return read(PromptImport, said, slug=self.slug, connection=self.connection)
+
+    def _webhook(self, said: dict[str, Any]) -> Webhook:
+        return read(Webhook, said, slug=self.slug, connection=self.connection)
 
     def _snapshot(self, said: dict[str, Any]) -> Snapshot:
         return read(Snapshot, said, connection=self.connection)
