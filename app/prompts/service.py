@@ -110,11 +110,7 @@ def list_prompts(session: Session, project: Project, wanted: PromptFilter, *, pa
     total = session.scalar(select(func.count()).select_from(Prompt).where(*conditions)) or 0
     number = min(max(1, page), max(1, -(-total // PAGE_SIZE)))
     found = (
-        select(Prompt)
-        .where(*conditions)
-        .order_by(Prompt.created_at.desc(), Prompt.id)
-        .limit(PAGE_SIZE)
-        .offset((number - 1) * PAGE_SIZE)
+        select(Prompt).where(*conditions).order_by(Prompt.id.desc()).limit(PAGE_SIZE).offset((number - 1) * PAGE_SIZE)
     )
     return PromptPage(session.scalars(found).all(), total, number)
 

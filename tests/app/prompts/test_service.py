@@ -1,12 +1,14 @@
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import AuditEvent
+from app.core.db import reading, writing
 from app.prompts import service
 from app.prompts.models import PlainText, Prompt, Split, UseCase
 from app.prompts.readers import RawRow
 from app.prompts.service import PromptFilter
+from tests.app.labeling.test_query_plans import plan_of, recorded
 from tests.factories import make_project, make_prompt
 
 
@@ -78,6 +80,19 @@ def test_list_filters_searches_and_pages(session: Session) -> None:
     assert service.list_prompts(session, project, PromptFilter(search="100_")).total == 0
     assert service.list_prompts(session, project, PromptFilter(use_case=UseCase.extract), page=9).number == 1
     assert service.count_by_split(session, project) == {"train": service.PAGE_SIZE + 1, "valid": 1, "test": 0}
+
+
+def test_the_newest_are_found_without_sorting_the_pool(engine: Engine) -> None:
+    with writing(engine) as session:
+        project = make_project(session)
+        first, second = (make_prompt(session, project, text=text).id for text in ("First", "Second"))
+    with recorded(engine) as statements, reading(engine) as session:
+        found = service.list_prompts(session, project, PromptFilter())
+    assert [prompt.id for prompt in found.prompts] == sorted((first, second), reverse=True)
+    with engine.connect() as connection:
+        plans = [line for statement in statements for line in plan_of(connection, statement)]
+    assert plans
+    assert [line for line in plans if "TEMP B-TREE" in line or "Sort" in line] == []
 
 
 @pytest.mark.parametrize("split", [None, Split.valid])
