@@ -28,11 +28,11 @@ def test_researchers_see_the_pool_and_do_not_import(sign_in: SignIn, researcher:
 
 def test_list_shows_filters_and_escapes(sign_in: SignIn, admin: Person, project: Project) -> None:
     with writing() as session:
-        make_prompt(session, project, text="<script>alert(1)</script> kite")
+        kite = make_prompt(session, project, text="<script>alert(1)</script> kite")
         make_prompt(session, project, text="A boat")
     client, start = sign_in(admin), f"/p/{project.slug}/prompts"
     page = client.get(f"{start}?q=kite&split=train").text
-    assert "&lt;script&gt;alert(1)" in page
+    assert f'/explore/prompts/{kite.id}">&lt;script&gt;alert(1)' in page
     assert "A boat" not in page
     assert "No prompt is like that" in client.get(f"{start}?split=test").text
     assert client.get(f"{start}?split=nonsense").status_code == 422
