@@ -1,53 +1,124 @@
-"""The evaluations page."""
+"""The evaluations page, and the report that can be mailed."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from app.accounts.deps import Researcher
 from app.accounts.models import Group
+from app.core.clock import now
 from app.core.deps import ReadSession
 from app.core.errors import NotFound
 from app.core.pages import render
 from app.evals import service
+from app.evals.figures import Figure, as_csv, figures_of
+from app.evals.judgments import Judgments
+from app.evals.kept import count_judgments
 from app.labeling.models import BatchKind
 from app.projects.deps import CurrentProject
+from app.projects.models import Project
+from app.prompts.models import UseCase
 from app.registry.models import ModelKind
 
-router = APIRouter()
+router = APIRouter(prefix="/p/{slug}/evaluations")
+AT_ONCE = 5000  # rankings; of more the page comes first and the figures follow
+Nothing = Literal[""]
 
 
-@router.get("/p/{slug}/evaluations")
+class Asked(BaseModel):
+    """Which judgments, against whom."""
+
+    baseline: str = ""
+    kind: BatchKind = BatchKind.evaluation
+    group: Group | Nothing = ""
+    by: Literal["", "people", "simulated"] = ""
+    use_case: UseCase | Nothing = ""
+    source: str = ""
+
+    def judgments(self) -> Judgments:
+        simulated = {"": None, "people": False, "simulated": True}[self.by]
+        return Judgments(self.kind, self.group or None, simulated, self.use_case or None, self.source)
+
+    def address(self, **changes: str) -> str:
+        """As the end of an address."""
+        said = self.model_dump(mode="json", exclude_defaults=True, exclude={"figures"})
+        return urlencode({**said, **changes})
+
+
+class AskedNow(Asked):
+    figures: bool = False
+
+
+@router.get("")
 def evaluations_page(
-    request: Request,
-    session: ReadSession,
-    _: Researcher,
-    project: CurrentProject,
-    baseline: Annotated[str, Query()] = "",
-    kind: Annotated[BatchKind, Query()] = BatchKind.evaluation,
-    group: Annotated[Group | Literal[""], Query()] = "",
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, asked: Annotated[AskedNow, Query()]
 ) -> Response:
     """Win rates against a chosen baseline: by default the first SFT model that was judged."""
-    judgments = service.Judgments(kind=kind, group=group or None)
+    judgments = asked.judgments()
+    if not asked.figures and count_judgments(session, project, judgments) > AT_ONCE:
+        return render(request, "evals/evaluations.html", asked=asked, found=None)
+    return render(request, "evals/evaluations.html", asked=asked, **_found(session, project, asked))
+
+
+def _found(session: Session, project: Project, asked: Asked) -> dict[str, Any]:
+    judgments = asked.judgments()
     judged = service.judged_contestants(session, project, judgments=judgments)
-    chosen = next((each for each in judged if str(each.contestant) == baseline), None)
-    if baseline and chosen is None:
+    chosen = next((each for each in judged if str(each.contestant) == asked.baseline), None)
+    if asked.baseline and chosen is None:
         raise NotFound("No counting ranking holds this model.", mend="Choose another baseline.")
     sft = (each for each in judged if each.model.kind == ModelKind.sft)
     chosen = chosen or next(sft, judged[0] if judged else None)
-    rows = service.standings(session, project, chosen.contestant, judgments=judgments) if chosen else []
-    flags = sorted({key for row in rows for key in row.flags})
-    kinds = [BatchKind.evaluation, BatchKind.ranking]
-    return render(
-        request,
-        "evals/evaluations.html",
-        judged=judged,
-        baseline=chosen,
-        rows=rows,
-        flags=flags,
-        kind=kind,
-        kinds=kinds,
-        group=group,
-        groups=list(Group),
-    )
+    found = service.standings(session, project, chosen.contestant, judgments=judgments) if chosen else None
+    return {
+        "found": found or (),
+        "judged": judged,
+        "figures": figures_of(found) if found and len(found.rows) > 1 else [],
+        "kinds": [BatchKind.evaluation, BatchKind.ranking],
+        "groups": list(Group),
+        "use_cases": list(UseCase),
+    }
+
+
+@router.get("/report")
+def report(
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, asked: Annotated[Asked, Query()]
+) -> Response:
+    """All of the page as one file, which needs no server to be read."""
+    found = _found(session, project, asked)
+    if not found["figures"]:
+        raise NotFound("There is nothing to report yet.", mend="Let labelers rank completions of two models first.")
+    answer = render(request, "evals/report.html", asked=asked, made=now(), **found)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{project.slug}-evaluations.html"'
+    return answer
+
+
+@router.get("/figures/{key}.svg")
+def figure_svg(
+    request: Request, session: ReadSession, _: Researcher, project: CurrentProject, key: str,
+    asked: Annotated[Asked, Query()],
+) -> Response:  # fmt: skip
+    answer = render(request, "evals/figure.svg", figure=_figure(session, project, asked, key))
+    answer.headers["Content-Disposition"] = f'attachment; filename="{project.slug}-{key}.svg"'
+    answer.headers["Content-Type"] = "image/svg+xml"
+    return answer
+
+
+@router.get("/figures/{key}.csv")
+def figure_csv(
+    session: ReadSession, _: Researcher, project: CurrentProject, key: str, asked: Annotated[Asked, Query()]
+) -> Response:
+    figure = _figure(session, project, asked, key)
+    headers = {"Content-Disposition": f'attachment; filename="{project.slug}-{key}.csv"'}
+    return Response(as_csv(figure), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _figure(session: Session, project: Project, asked: Asked, key: str) -> Figure:
+    figures: list[Figure] = _found(session, project, asked)["figures"]
+    found = next((each for each in figures if each.key == key), None)
+    if found is None:
+        raise NotFound("There is no such figure.", mend="Open the evaluations page: it lists those there are.")
+    return found

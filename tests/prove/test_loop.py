@@ -12,12 +12,14 @@ import pytest
 from app.core.db import reading
 from app.evals import service as evals
 from app.evals.contestants import Contestant
-from app.evals.intervals import Estimate, clustered_mean
+from app.evals.judgments import Judgments
+from app.evals.spread import Estimate
 from app.projects.service import project_by_slug
 from app.registry.models import Model
 from app.runs.models import Run
 from app.simulation.utility import share_mentioned, share_repeated, utility, warmth_of_ending
 from tests.browser.conftest import free_port
+from tests.prove.estimates import clustered_mean
 from tests.system.forms import form_values
 from tests.system.installation import Installation
 from tests.system.loop import Loop, first_admin, write_jsonl
@@ -84,9 +86,7 @@ def true_win_rate(mine: list[tuple[object, float]], theirs: list[tuple[object, f
         for other, b in theirs
         if prompt == other
     ]
-    estimate = clustered_mean(points)
-    assert estimate is not None
-    return estimate
+    return clustered_mean(points)
 
 
 class Table:
@@ -160,9 +160,7 @@ def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:
     for what, measure in {"true utility": utility, **PARTS}.items():
         of = measured(loop, sampled, measure)
         for name, model in (("base", base), ("SFT", sft), ("PPO-ptx", policy)):
-            mean = clustered_mean(of[model.id])
-            assert mean is not None
-            table.add(f"{what}, {name}", words(mean, percent=False))
+            table.add(f"{what}, {name}", words(clustered_mean(of[model.id]), percent=False))
     rates = {
         "PPO-ptx over SFT": true_win_rate(worth[policy.id], worth[sft.id]),
         "SFT over base": true_win_rate(worth[sft.id], worth[base.id]),
@@ -172,10 +170,13 @@ def test_the_loop_makes_a_better_policy(loop: Loop, tmp_path: Path) -> None:
         table.add(f"win rate by true utility, {name}", words(rate))
     with reading(loop.engine) as session:
         project = project_by_slug(session, loop.slug)
-        over_sft = evals.win_rates(session, project, Contestant(sft.id), judgments=evals.Judgments())
-        over_base = evals.win_rates(session, project, Contestant(base.id), judgments=evals.Judgments())
-    table.add("win rate by simulated labelers, PPO-ptx over SFT", words(over_sft[Contestant(policy.id)]))
-    table.add("win rate by simulated labelers, SFT over base", words(over_base[Contestant(sft.id)]))
+        over = {
+            (row.contestant, model.id): row.win_rate
+            for model in (sft, base)
+            for row in evals.standings(session, project, Contestant(model.id), judgments=Judgments()).rows
+        }
+    table.add("win rate by simulated labelers, PPO-ptx over SFT", words(over[Contestant(policy.id), sft.id]))
+    table.add("win rate by simulated labelers, SFT over base", words(over[Contestant(sft.id), base.id]))
     table.add("whole proof", f"{(time.monotonic() - began) / 60:.0f} min")
     table.print()
     assert rates["SFT over base"].low > 0.5, "SFT must beat the base"

@@ -16,7 +16,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -25,11 +25,12 @@ from typing import Any, Self
 import pytest
 
 from app.datasets.examples import Ranking
-from app.evals.intervals import Estimate, clustered_mean
+from app.evals.spread import Estimate
 from app.runs.configs import RewardModelConfig, RunKind
 from app.runs.presets import defaults_for
 from benchmarks.reward_model import TRL, run_side
 from benchmarks.trl_environment import python_with_trl
+from tests.prove.estimates import clustered_mean
 from workers.training.batching import encode_prompt
 from workers.training.loop import Signal, Step, start
 from workers.training.models import (
@@ -172,12 +173,6 @@ def win(margin: float) -> float:
     return float(margin > 0) + 0.5 * (margin == 0)
 
 
-def mean_of(points: Iterable[tuple[str, float]]) -> Estimate:
-    found = clustered_mean(points)
-    assert found is not None
-    return found
-
-
 def words(estimate: Estimate, *, sign: str = "") -> str:
     mean, low, high = (f"{100 * value:{sign}.1f}" for value in (estimate.mean, estimate.low, estimate.high))
     return f"{mean} ({low} to {high})"
@@ -272,13 +267,13 @@ class Compared:
     def over(cls, folds: list[Fold]) -> Self:
         judged = [each for fold in folds for each in fold.judged]
         return cls(
-            mean_of((each.group, each.ours) for each in judged),
-            mean_of((each.group, each.trl) for each in judged),
-            mean_of((each.group, each.ours - each.trl) for each in judged),
+            clustered_mean((each.group, each.ours) for each in judged),
+            clustered_mean((each.group, each.trl) for each in judged),
+            clustered_mean((each.group, each.ours - each.trl) for each in judged),
         )
 
     def row(self, name: str, folds: list[Fold]) -> str:
-        accuracies = [f"{self.ours.clusters}, {self.ours.n}", words(self.ours), words(self.trl)]
+        accuracies = [f"{self.ours.prompts}, {self.ours.n}", words(self.ours), words(self.trl)]
         return f"| {' | '.join([name, *sizes(folds), *accuracies, words(self.apart, sign='+'), *times(folds)])} |"
 
 

@@ -11,7 +11,7 @@ from app.accounts.models import Person
 from app.core.db import writing
 from app.evals import service as evals
 from app.evals.contestants import Contestant
-from app.evals.service import Judgments
+from app.evals.judgments import Judgments
 from app.labeling import service as labeling
 from app.labeling.answers import open_item
 from app.labeling.batch_overview import items_of
@@ -78,25 +78,28 @@ def two_versions(session: Session, project: Project, person: Person) -> tuple[Mo
     return *models, first
 
 
+def shares(row: evals.Standing) -> dict[str, float]:
+    return {key: each.mean for key, each in row.flags.items()}
+
+
 def test_a_flags_rate_is_over_the_ratings_that_could_carry_it(session: Session) -> None:
     project = make_project(session)
     good, other, _ = two_versions(session, project, make_person(session, project=project))
     rows = {
         row.judged.model.id: row
-        for row in evals.standings(session, project, Contestant(other.id), judgments=Judgments())
+        for row in evals.standings(session, project, Contestant(other.id), judgments=Judgments()).rows
     }
-    assert rows[good.id].flags == {"fails_task": 1.0, "hallucination": 0.5, "rude": 1.0}
-    assert rows[other.id].flags == {"fails_task": 0.0, "hallucination": 0.0, "rude": 0.0}
-    assert rows[good.id].likert is not None
-    assert rows[good.id].likert.mean == 7.0
+    assert shares(rows[good.id]) == {"fails_task": 1.0, "hallucination": 0.5, "rude": 1.0}
+    assert shares(rows[other.id]) == {"fails_task": 0.0, "hallucination": 0.0, "rude": 0.0}
+    assert rows[good.id].scales["overall"].mean == 7.0
     third = make_model(session, project)
     make_batch(session, project, (third, other), name="Only under the second")
     label(session, make_person(session, project=project), project, {})
     rows = {
         row.judged.model.id: row
-        for row in evals.standings(session, project, Contestant(other.id), judgments=Judgments())
+        for row in evals.standings(session, project, Contestant(other.id), judgments=Judgments()).rows
     }
-    assert rows[third.id].flags == {"hallucination": 0.0, "rude": 0.0}
+    assert shares(rows[third.id]) == {"hallucination": 0.0, "rude": 0.0}
 
 
 def test_a_flags_rate_is_over_the_prompts_that_it_is_for(session: Session) -> None:
@@ -110,10 +113,10 @@ def test_a_flags_rate_is_over_the_prompts_that_it_is_for(session: Session) -> No
         label(session, labeler, project, {"A": ["hallucination"]} if number == 0 else {})
     rows = {
         row.judged.model.id: row
-        for row in evals.standings(session, project, Contestant(models[1].id), judgments=Judgments())
+        for row in evals.standings(session, project, Contestant(models[1].id), judgments=Judgments()).rows
     }
-    assert [rows[each.id].flags for each in models] == [{"hallucination": 0.5}, {"hallucination": 0.0}]
-    assert rows[models[0].id].rated == 4
+    assert [shares(rows[each.id]) for each in models] == [{"hallucination": 0.5}, {"hallucination": 0.0}]
+    assert rows[models[0].id].scales["overall"].n == 4
 
 
 def test_pages_and_exports_of_earlier_labels_stay_as_they_were(
@@ -128,9 +131,9 @@ def test_pages_and_exports_of_earlier_labels_stay_as_they_were(
     assert "Fails the task" in item
     assert "Is rude" not in item
     evaluations = client.get(f"{start}/evaluations?baseline={other.id}").text
-    for words in ("fails task", "hallucination", "rude"):
-        assert f">{words}</th>" in evaluations
-    assert "share is of the completions that labelers were asked about" in evaluations
+    for words in ("Fails task", "Hallucination", "Rude"):
+        assert f">{words}</h2>" in evaluations
+    assert "of those they were asked about" in evaluations
     for page in ("labeling", f"labeling/labelers/{labeler.id}", "labeling/labelers.csv", "labeling/disagreements"):
         assert client.get(f"{start}/{page}").status_code == 200, page
     asked = {"kind": "comparisons", "include_simulated": "true", "purpose": "evaluation"}

@@ -8,10 +8,12 @@ from app.accounts.models import Group, Person
 from app.core.clock import now
 from app.evals import service
 from app.evals.contestants import Contestant
-from app.evals.service import Judgments
+from app.evals.judgments import Judgments
+from app.evals.spread import Estimate
 from app.labeling.models import Assignment, Batch, BatchKind, Completion, Item, Ranking, RankingPlace, Rating
 from app.projects import service as projects
 from app.projects.models import Project
+from app.prompts.models import Prompt, UseCase
 from app.registry.models import Model, ModelKind
 from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
 
@@ -64,13 +66,21 @@ def rank(
     return ranking
 
 
+def over(
+    session: Session, project: Project, baseline: Model, *, judgments: Judgments = Judgments()
+) -> dict[Contestant, Estimate]:
+    """The win rates over a model."""
+    rows = service.standings(session, project, Contestant(baseline.id), judgments=judgments).rows
+    return {row.contestant: row.win_rate for row in rows if row.win_rate}
+
+
 def test_win_rate_counts_ties_half(session: Session, models: tuple[Project, Model, Model]) -> None:
     project, sft, policy = models
     person = make_person(session)
     for mine, theirs in ((1, 2), (1, 2), (1, 1), (2, 1)):
         rank(session, project, person, {policy: mine, sft: theirs})
-    estimate = service.win_rates(session, project, Contestant(sft.id), judgments=Judgments())[Contestant(policy.id)]
-    assert (estimate.mean, estimate.n, estimate.clusters) == (0.625, 4, 4)
+    estimate = over(session, project, sft)[Contestant(policy.id)]
+    assert (estimate.mean, estimate.n, estimate.prompts, estimate.labelers) == (0.625, 4, 4, 1)
 
 
 def test_standings_give_likert_means_and_flag_rates(session: Session, models: tuple[Project, Model, Model]) -> None:
@@ -78,13 +88,10 @@ def test_standings_give_likert_means_and_flag_rates(session: Session, models: tu
     person = make_person(session)
     rank(session, project, person, {policy: 1, sft: 2})
     rank(session, project, person, {policy: 1, sft: 2})
-    best, baseline = service.standings(session, project, Contestant(sft.id), judgments=Judgments())
-    assert (best.judged.model.id, best.likert and best.likert.mean, best.flags) == (
-        policy.id,
-        6.0,
-        {"hallucination": 0.0},
-    )
-    assert (baseline.win_rate, baseline.flags) == (None, {"hallucination": 1.0})
+    best, baseline = service.standings(session, project, Contestant(sft.id), judgments=Judgments()).rows
+    assert (best.judged.model.id, best.scales["overall"].mean) == (policy.id, 6.0)
+    assert {key: each.mean for key, each in best.flags.items()} == {"hallucination": 0.0}
+    assert (baseline.win_rate, baseline.flags["hallucination"].mean) == (None, 1.0)
 
 
 def test_only_the_asked_judgments_count(session: Session, models: tuple[Project, Model, Model]) -> None:
@@ -96,7 +103,7 @@ def test_only_the_asked_judgments_count(session: Session, models: tuple[Project,
     rank(session, project, held_out, {policy: 2, sft: 1}, cannot_rank=True)
 
     def mean(judgments: Judgments) -> float:
-        return service.win_rates(session, project, Contestant(sft.id), judgments=judgments)[Contestant(policy.id)].mean
+        return over(session, project, sft, judgments=judgments)[Contestant(policy.id)].mean
 
     assert mean(Judgments()) == 0.5
     assert mean(Judgments(group=Group.held_out)) == 1.0
@@ -111,10 +118,7 @@ def test_a_superseded_ranking_does_not_count(session: Session, models: tuple[Pro
     second = rank(session, project, person, {policy: 2, sft: 1})
     second.supersedes_id = first.id
     session.flush()
-    assert (
-        service.win_rates(session, project, Contestant(sft.id), judgments=Judgments())[Contestant(policy.id)].mean
-        == 0.0
-    )
+    assert over(session, project, sft)[Contestant(policy.id)].mean == 0.0
 
 
 def test_judged_contestants_are_those_with_a_ranked_completion(
@@ -142,9 +146,37 @@ def test_the_best_of_several_and_the_model_itself_are_two(
     session.flush()
     judged = service.judged_contestants(session, project, judgments=Judgments())
     assert [each.contestant for each in judged] == [Contestant(sft.id), Contestant(sft.id, 8), Contestant(policy.id)]
-    over_policy = service.win_rates(session, project, Contestant(policy.id), judgments=Judgments())
+    over_policy = over(session, project, policy)
     assert {key: rate.mean for key, rate in over_policy.items()} == {Contestant(sft.id): 0, Contestant(sft.id, 8): 1}
-    names = [
-        row.judged.name for row in service.standings(session, project, Contestant(policy.id), judgments=Judgments())
-    ]
-    assert names == [f"{sft.name}, best of 8", policy.name, sft.name]
+    found = service.standings(session, project, Contestant(policy.id), judgments=Judgments())
+    assert [row.judged.name for row in found.rows] == [f"{sft.name}, best of 8", policy.name, sft.name]
+
+
+def test_a_judgment_that_comes_in_between_is_counted_the_next_time(
+    session: Session, models: tuple[Project, Model, Model]
+) -> None:
+    project, sft, policy = models
+    person = make_person(session)
+    rank(session, project, person, {policy: 1, sft: 2})
+    assert over(session, project, sft)[Contestant(policy.id)].n == 1
+    first = rank(session, project, person, {policy: 2, sft: 1})
+    assert over(session, project, sft)[Contestant(policy.id)].mean == 0.5
+    amended = rank(session, project, person, {policy: 1, sft: 2})
+    amended.supersedes_id = first.id
+    session.flush()
+    assert over(session, project, sft)[Contestant(policy.id)].mean == 1.0
+
+
+def test_win_rates_by_use_case_and_on_one_of_them(session: Session, models: tuple[Project, Model, Model]) -> None:
+    project, sft, policy = models
+    person = make_person(session)
+    for use_case, places in ((UseCase.chat, (1, 2)), (UseCase.chat, (1, 2)), (UseCase.extract, (2, 1))):
+        ranking = rank(session, project, person, dict(zip((policy, sft), places, strict=True)))
+        session.get_one(Prompt, session.get_one(Item, ranking.item_id).prompt_id).use_case = use_case
+    session.flush()
+    found = service.standings(session, project, Contestant(sft.id), judgments=Judgments())
+    rates = {each.name: each.rates[Contestant(policy.id)].mean for each in found.by_use_case}
+    assert list(rates.items()) == [("chat", 1.0), ("extract", 0.0)], "the most frequent first"
+    assert found.by_source == [], "all of one source"
+    only = Judgments(use_case=UseCase.extract)
+    assert over(session, project, sft, judgments=only)[Contestant(policy.id)].mean == 0.0

@@ -15,7 +15,8 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.datasets.gathering import gather, pseudonym
 from app.datasets.models import SnapshotKind
 from app.datasets.schemas import SnapshotFilter
-from app.evals.service import Judgments, judged_contestants
+from app.evals.judgments import Judgments
+from app.evals.service import judged_contestants
 from app.labeling.amendments import can_amend
 from app.labeling.history import own_history
 from app.labeling.models import Assignment, AssignmentState, BatchKind, Item, ItemPurpose, Ranking, RankingPlace

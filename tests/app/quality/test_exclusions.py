@@ -12,7 +12,8 @@ from app.datasets.gathering import gather
 from app.datasets.models import SnapshotKind
 from app.datasets.schemas import read_filter
 from app.datasets.service import count_rows
-from app.evals.service import Judgments, judged_contestants
+from app.evals.judgments import Judgments
+from app.evals.service import judged_contestants
 from app.labeling.models import BatchKind, Ranking
 from app.projects.models import Project
 from app.quality.exclusions import (
