@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, create_engine, text
@@ -20,6 +21,10 @@ from app.projects.models import Project
 from tests.factories import make_person, make_project
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before anything loads torch
+hypothesis.settings.register_profile(  # a timing never fails a test
+    "touchstone", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("touchstone")
 SignIn = Callable[[Person], TestClient]
 APP_TESTS = Path(__file__).parent / "app"
 
