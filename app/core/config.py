@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     upload_mib: int = Field(64, ge=1, description="Largest upload accepted, in MiB, of labels and of plain text.")
     prompt_file_mib: int = Field(2048, ge=1, description="Largest file of prompts accepted, in MiB, as it is sent.")
     prompt_unpacked_mib: int = Field(16384, ge=1, description="Largest file of prompts, in MiB, once it is unpacked.")
+    parquet_mib: int = Field(
+        1024, ge=128, description="Most memory, in MiB, for reading a foreign Parquet file, in a process of its own."
+    )
     use_hub: bool = Field(True, description="Whether datasets may be fetched from the Hugging Face Hub.")
 
     @field_validator("state_dir")

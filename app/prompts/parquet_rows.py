@@ -1,43 +1,86 @@
-"""Parquet as rows, a batch at a time."""
+"""Parquet as rows. Whoever sends a file may mean harm, so a process of its own reads it, within limits."""
 
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from app.core.config import get_settings
 from app.core.errors import Invalid
-from app.prompts.readers import RawRow
+from app.prompts.readers import RawRow, parse_json
+from app.prompts.streams import LONGEST_LINE
 
-ROWS_AT_ONCE = 500
-_BUFFER = 2**20  # read so much of a column at a time, not its whole row group
+READER = Path(__file__).with_name("parquet_reader.py")
+_LONGEST_TOLD = 4 * LONGEST_LINE + 16  # bytes of the longest line
+# Its memory is counted, so it must not be reserved ahead.
+_THRIFTY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
 
 
 def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
     """Every row, by the names of its columns."""
+    with _on_disk(file) as stored, _reading(stored) as process:
+        assert process.stdout is not None
+        number = 0
+        while line := process.stdout.readline(_LONGEST_TOLD):
+            kind, told = line[:1], line[1:].decode(errors="replace")
+            if kind == b".":
+                return
+            if kind == b"x":
+                message, mend = parse_json(told)
+                raise Invalid(message, mend=mend)
+            number += 1
+            yield _row(number, kind, told)
+        raise _died(process.wait())
+
+
+def _row(number: int, kind: bytes, told: str) -> RawRow:
+    if kind == b"p":
+        return RawRow(number, problem=told.strip())
+    try:
+        return RawRow(number, parse_json(told))
+    except (ValueError, RecursionError) as error:
+        return RawRow(number, problem=f"can't be read: {error}")
+
+
+def _died(code: int) -> Invalid:
+    if code == -signal.SIGALRM:
+        return Invalid("Reading the file as Parquet takes too long.", mend="Write it anew, in smaller row groups.")
+    return Invalid(f"The file is no sound Parquet: reading it broke off ({code}).", mend="Write it anew.")
+
+
+@contextmanager
+def _on_disk(file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file as another process can read it: itself, or a copy."""
     file.seek(0)
     try:
-        table = pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
-        _check(table)
-        number = 0
-        for batch in table.iter_batches(batch_size=ROWS_AT_ONCE):
-            for values in batch.to_pylist():
-                number += 1
-                yield RawRow(number, values)
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
-        raise Invalid(f"The file can't be read as Parquet: {str(error)[:300]}.", mend="Write it anew.") from error
+        file.fileno()
+    except (AttributeError, io.UnsupportedOperation, OSError):
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy)
+            copy.flush()
+            yield copy
+    else:
+        yield file
 
 
-def _check(table: pq.ParquetFile) -> None:
-    names = table.schema_arrow.names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise Invalid(f"The file has two columns `{twice[0]}`.", mend="Give each column a name of its own.")
-    groups = (table.metadata.row_group(number) for number in range(table.num_row_groups))
-    unpacked, most = sum(group.total_byte_size for group in groups), get_settings().prompt_unpacked_mib
-    if unpacked > most * 2**20:
-        raise Invalid(
-            f"Unpacked, the file is larger than {most:,} MiB.",
-            mend="Split it, or ask to raise TOUCHSTONE_PROMPT_UNPACKED_MIB.",
-        )
+@contextmanager
+def _reading(stored: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
+    settings = get_settings()
+    limits = (settings.parquet_mib * 2**20, settings.prompt_unpacked_mib * 2**20, LONGEST_LINE)
+    command = [sys.executable, "-P", str(READER), *map(str, limits)]
+    process = subprocess.Popen(command, stdin=stored, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                               env={**os.environ, **_THRIFTY})  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()

@@ -67,7 +67,7 @@ def iterate_rows(file: BinaryIO, form: ImportFormat, *, needed: set[str] | None 
     if form is ImportFormat.csv:
         yield from _read_csv(file, needed)
     elif form is ImportFormat.parquet:
-        from app.prompts.parquet_rows import read_parquet  # what few files need, and takes long to load
+        from app.prompts.parquet_rows import read_parquet  # it reads rows as this module does
 
         yield from read_parquet(file)
     else:

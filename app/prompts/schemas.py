@@ -11,7 +11,8 @@ from app.core.storable import NOT_STORABLE
 from app.prompts.models import HeldFor, PromptKind, Split, UseCase, Verdict
 
 MAX_CHARACTERS = 40_000
-LONGEST_NAME = 200  # of a source: PostgreSQL indexes them, and takes no long ones
+LONGEST_NAME = 200  # of a user or an organisation: PostgreSQL indexes them, and takes no long ones
+LONGEST_SOURCE = 2000  # may be an address
 ALIASES = {
     "user": "source_user",
     "organisation": "source_organisation",
@@ -53,7 +54,7 @@ class PromptRow(BaseModel):
     messages: list[Message] = Field(min_length=1)
     kind: PromptKind = PromptKind.plain
     use_case: UseCase = UseCase.other
-    source: Name | None = None
+    source: Annotated[str, Field(max_length=LONGEST_SOURCE)] | None = None
     source_user: Name | None = None
     source_organisation: Name | None = None
     language: str = Field("en", min_length=2, max_length=12)

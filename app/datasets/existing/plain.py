@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.prompts.schemas import LONGEST_NAME
+from app.prompts.schemas import LONGEST_SOURCE
 from app.prompts.turns import ROLES, SPLITS
 from app.prompts.turns import NotThisShape as NotThisShape
 from app.prompts.turns import Turn as Turn
@@ -93,5 +93,5 @@ def about(values: Values) -> Values:
     known["organisation"] = known["organisation"] or values.get("group")
     known["split"] = SPLITS.get(str(values.get("split")).lower())
     if isinstance(known["source"], str):
-        known["source"] = known["source"][:LONGEST_NAME]  # only a name of the place; of a group, it would join others
+        known["source"] = known["source"][:LONGEST_SOURCE]
     return {name: str(value) for name, value in known.items() if isinstance(value, str | int) and value != ""}
