@@ -65,13 +65,16 @@ def test_the_schema_check_can_fail() -> None:
 
 def test_there_is_every_part_of_an_installation() -> None:
     workers = {"worker": "cpu", "worker-gpu": "gpu", "sampler": "sampling", "sampler-gpu": "sampling-gpu"}
+    workers |= {"answerer": "playground", "answerer-gpu": "playground-gpu"}
     assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", "importer", *workers}
     assert {name: SERVICES[name]["profiles"] for name in workers} == {name: [own] for name, own in workers.items()}
-    for name in ("worker-gpu", "sampler-gpu"):
+    for name in ("worker-gpu", "sampler-gpu", "answerer-gpu"):
         [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
         assert device["capabilities"] == ["gpu"]
     for name in ("sampler", "sampler-gpu"):
         assert SERVICES[name]["command"] == ["touchstone", "worker", "--queue", "sampling"]
+    for name in ("answerer", "answerer-gpu"):
+        assert SERVICES[name]["command"] == ["touchstone", "worker", "--queue", "playground"]
 
 
 def test_no_secret_has_a_default() -> None:

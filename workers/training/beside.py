@@ -60,9 +60,7 @@ def draw_beside(voices: Sequence[Voice]) -> Iterator[list[Progress]]:
 def _step(batch: Batch, progress: Progress) -> None:
     """A token, or the prompt and its first token."""
     with torch.no_grad():  # not around the yield: whoever reads on may want gradients
-        if not batch.make_room():
-            progress.is_done = True
-            return
+        batch.make_room()
         started = time.perf_counter()
         batch.step()
         progress.seconds += time.perf_counter() - started
