@@ -134,6 +134,17 @@ def test_a_side_that_can_not_answer_says_why_and_the_other_answers(
     assert right.text
 
 
+def test_turns_that_a_chat_template_refuses_are_said(world: World, client: redis.Redis, base: Path) -> None:
+    folder = get_artefacts().folder(str(world.base.storage_key))
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('no setting here, please') }}")
+    asked = _ask(world, client, world.base)
+    answer(asked.id, Pulse(), Shelf())
+    side = _board(client, asked).sides[0]
+    assert (side.state, side.words) == (
+        State.failed, "Its chat template does not take these turns: no setting here, please.",
+    )  # fmt: skip
+
+
 def test_an_answer_ends_where_the_context_does(world: World, client: redis.Redis) -> None:
     nearly = [{"role": "user", "content": "Write a story about a dog. " * 11}]
     asked = _ask(world, client, world.base, messages=nearly, max_new_tokens=4096, temperature=0)
