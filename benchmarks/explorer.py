@@ -1,6 +1,6 @@
 """How long the explorer's pages take with a million prompts behind them.
 
-    python -m benchmarks.explorer --database sqlite --items 1000000 --rankings 1000000
+    python -m benchmarks.datasets explorer --database sqlite --items 1000000 --rankings 1000000
 
 The database is filled as `benchmarks.labeling` fills it (`--folder` keeps it, and takes one of that benchmark). Every
 page is asked of the application itself, without sockets, `--times` times, as a researcher sees it: the first page of
@@ -36,14 +36,14 @@ FURTHER = re.compile(r'hx-get="([^"]+)" hx-trigger="load"')
 MOST_PARTS = 60  # of a search that would go on for ever so long
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(name: str, arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(name, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--rankings", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--folder", type=Path, help="keep the database here, and use it again")
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="touchstone-"))
     try:
         with _database(asked.database, folder / asked.database) as url:
@@ -109,7 +109,3 @@ def _followed(client: TestClient, address: str) -> list[float]:
             return took
         address = further[1].replace("&amp;", "&")
     return took
-
-
-if __name__ == "__main__":
-    main()

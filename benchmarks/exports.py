@@ -1,6 +1,6 @@
 """How fast, and in how much memory, a million comparisons go out.
 
-    python -m benchmarks.exports --pairs 1000000 --completions 2 4 9 --forms preference rankings
+    python -m benchmarks.datasets exports --pairs 1000000 --completions 2 4 9 --forms preference rankings
 
 For each K a snapshot of as many rankings as make a million pairs is written (prompts and completions of 20 to 60 words,
 ratings and flags for each completion, no ties), then exported in a process of its own as a download is: the bytes are
@@ -74,19 +74,28 @@ def measure(file: Path, form: ExportForm, file_type: FileType) -> dict[str, floa
 
 
 def measured_apart(file: Path, form: ExportForm, file_type: FileType) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.exports", "--measure", str(file), form.value, file_type.value]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.datasets",
+        "exports",
+        "--measure",
+        str(file),
+        form.value,
+        file_type.value,
+    ]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(name: str, arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(name, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1_000_000)
     parser.add_argument("--completions", type=int, nargs="+", default=[2, 4, 9])
     parser.add_argument("--forms", type=ExportForm, nargs="+", default=[ExportForm.preference, ExportForm.rankings])
     parser.add_argument("--types", type=FileType, nargs="+", default=[FileType.jsonl])
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.measure:
         file, form, file_type = options.measure
         print(json.dumps(measure(Path(file), ExportForm(form), FileType(file_type))))
@@ -108,7 +117,3 @@ def main() -> None:
                     size, peak = f"{found['mib']:,.0f}", f"{found['peak']:.0f}"
                     told = [form, file_type, k, f"{found['rows']:,}", size, *took, *rates, peak]
                     print("|", " | ".join(map(str, told)), "|", flush=True)
-
-
-if __name__ == "__main__":
-    main()

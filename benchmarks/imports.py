@@ -1,6 +1,6 @@
 """How fast a file of prompts comes in, and in how much memory.
 
-    python -m benchmarks.prompt_import --rows 1000000 --steps near prefix cap
+    python -m benchmarks.datasets imports --rows 1000000 --steps near prefix cap
 
 A JSONL file of prompts of 20 to 60 words is sent, a tenth of them near duplicates of an earlier one, and imported on
 SQLite in a process of its own, as the worker does it. The memory is the most that the process held, Python included.
@@ -100,19 +100,19 @@ def _timed(name: str, stage: Stage, stages: dict[str, float]) -> Stage:
     return timed
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def main(name: str, arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(name, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--steps", nargs="*", choices=list(STEPS), default=[])
     parser.add_argument("--work", type=uuid.UUID, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     if asked.work:
         print(json.dumps(work(asked.work)))
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TOUCHSTONE_STATE_DIR"] = folder
         import_id, size = send(asked.rows, asked.steps)
-        command = [sys.executable, "-m", "benchmarks.prompt_import", "--work", str(import_id)]
+        command = [sys.executable, "-m", "benchmarks.datasets", "imports", "--work", str(import_id)]
         said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         stored = sum(file.stat().st_size for file in Path(folder).glob("touchstone.db*")) / 2**20
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in said["stages"].items())
@@ -120,7 +120,3 @@ def main() -> None:
     speed = f"{said['seconds']:.0f} s ({asked.rows / said['seconds']:,.0f} rows/s; {stages}), {said['cpu']:.0f} CPU s"
     print(f"{speed}, at most {said['MiB']:,.0f} MiB")
     print(f"database {stored:,.0f} MiB; {said['counts']}")
-
-
-if __name__ == "__main__":
-    main()
