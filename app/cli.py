@@ -9,15 +9,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import cli_models, doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
+from app.cli_filter import with_filter
 from app.core.config import get_settings
 from app.core.db import reading_one_state, writing
-from app.core.errors import DomainError
+from app.core.errors import DomainError, Invalid
 from app.core.migrate import migrate_database
 from app.core.queue import Queue
 from app.datasets import files, hub
 from app.datasets import service as datasets
 from app.datasets.exports import FORMS, ExportForm, check_form
 from app.datasets.models import Snapshot, SnapshotKind
+from app.datasets.schemas import SnapshotFilter
 from app.projects import service as projects
 from app.prompts.models import Split
 from app.simulation import labelers as simulation
@@ -102,44 +104,48 @@ ProjectOption = Annotated[str, typer.Option("--project", help="Its address; not 
 
 
 @app.command("export")
+@with_filter
 def export_dataset(
     kind: SnapshotKind,
     out: Annotated[Path, typer.Argument(help="A new file that ends in .jsonl, .csv or .parquet.")],
     project: ProjectOption = "",
     form: Annotated[ExportForm | None, typer.Option(help="TRL's standard form when left out.")] = None,
-    split: Annotated[Split | None, typer.Option(help="Of one split only.")] = None,
-    simulated: Annotated[bool, typer.Option(help="With what simulated labelers made.")] = True,
+    split: Annotated[Split | None, typer.Option(help="Of what is frozen, write one split only.")] = None,
+    *,
+    wanted: SnapshotFilter,
 ) -> None:
     """Freeze demonstrations, comparisons, prompts or text as they are now, and write them to a file."""
     wanted_form, file_type = files.check_target(out, kind, form)
-    snapshot = _frozen(project, kind, simulated)
+    snapshot = _frozen(project, kind, wanted)
     size = files.save_export(snapshot, out, form=wanted_form, file_type=file_type, split=split.value if split else "")
     name = f"{snapshot.kind.value}@{snapshot.sha256[:8]}"
     typer.echo(f"{out} has {size / 1024:,.0f} KiB, from {name} with {snapshot.rows} rows.")
 
 
-def _frozen(project: str, kind: SnapshotKind, simulated: bool) -> Snapshot:
+def _frozen(project: str, kind: SnapshotKind, wanted: SnapshotFilter) -> Snapshot:
     with reading_one_state() as session:
         chosen = projects.chosen_project(session, project)
-        frozen = datasets.freeze(session, chosen, kind, {"include_simulated": simulated}, refuse_empty=True)
+        frozen = datasets.freeze(session, chosen, kind, wanted, refuse_empty=True)
     with writing() as session:
         return datasets.keep(session, frozen, None)
 
 
 @app.command("push")
+@with_filter
 def push_dataset(
     kind: SnapshotKind,
     repository: Annotated[str, typer.Argument(help="OWNER/NAME of the Hugging Face Hub.")],
     project: ProjectOption = "",
     form: Annotated[ExportForm | None, typer.Option(help="TRL's standard form when left out.")] = None,
-    simulated: Annotated[bool, typer.Option(help="With what simulated labelers made.")] = True,
     public: Annotated[bool, typer.Option(help="For everyone; else it is private.")] = False,
+    *,
+    wanted: SnapshotFilter,
 ) -> None:
     """Freeze a dataset as it is now, and send it to the Hub: a file for each split, its datasheet as the card."""
     hub.check_repository(repository)
-    check_form(kind, wanted := form or FORMS[kind][0])
-    snapshot = _frozen(project, kind, simulated)
-    address = hub.push(snapshot, repository, form=wanted, is_public=public)
+    check_form(kind, chosen := form or FORMS[kind][0])
+    snapshot = _frozen(project, kind, wanted)
+    address = hub.push(snapshot, repository, form=chosen, is_public=public)
     typer.echo(f"{snapshot.kind.value}@{snapshot.sha256[:8]} with {snapshot.rows} rows is at {address}.")
 
 
@@ -173,7 +179,8 @@ def main() -> None:
     try:
         app()
     except DomainError as error:
-        _refuse(error.message, error.mend)
+        fields = error.fields if isinstance(error, Invalid) else {}
+        _refuse(" ".join([error.message, *(f"{name}: {said}." for name, said in fields.items())]), error.mend)
     except SQLAlchemyError as error:
         _refuse(
             f"The database did not do it: {str(error).splitlines()[0]}.",

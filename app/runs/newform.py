@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.core.errors import DomainError, Invalid
 from app.datasets import service as datasets
 from app.datasets.models import Snapshot, SnapshotKind
+from app.datasets.schemas import in_words, read_filter
 from app.projects import service as projects
 from app.projects.models import Project
 from app.registry import service as registry
@@ -199,7 +200,8 @@ def count_fresh(session: Session, project: Project, kind: RunKind) -> list[Fresh
 
 
 def describe_snapshot(snapshot: Snapshot) -> str:
-    return f"{snapshot_name(snapshot)} ({snapshot.rows:,} rows, {snapshot.created_at:%Y-%m-%d %H:%M})"
+    told = f"{snapshot_name(snapshot)} ({snapshot.rows:,} rows, {snapshot.created_at:%Y-%m-%d %H:%M})"
+    return f"{told}: {in_words(read_filter(snapshot.filter))}" if snapshot.filter else told
 
 
 def snapshot_name(snapshot: Snapshot) -> str:
