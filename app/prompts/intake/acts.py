@@ -3,26 +3,24 @@
 import uuid
 from typing import Literal
 
-from sqlalchemy.orm import Session
-
 from app.accounts.models import Person
 from app.core.db import writing
-from app.core.storage import get_artefacts
 from app.projects.models import Project
 from app.prompts.intake import service, settling
+from app.prompts.intake.discarding import discard, remove_next
 from app.prompts.models import HeldFor, PromptImport
 
 Act = Literal["stop", "continue", "discard"]
+_DO = {"stop": service.ask_to_stop, "continue": service.resume, "discard": discard}
 
 
-def act_on(session: Session, row: PromptImport, act: Act, *, by: Person) -> None:
+def act_on(project: Project, import_id: uuid.UUID, act: Act, *, by: Person) -> PromptImport:
+    with writing() as session:
+        row = service.import_of_project(session, project, import_id)
+        _DO[act](session, row, by=by)
     if act == "discard":
-        key = service.discard(session, row, by=by)
-        session.commit()  # the upload goes only after the import has let go of it
-        if key:
-            get_artefacts().remove(key)
-    else:
-        (service.ask_to_stop if act == "stop" else service.resume)(session, row, by=by)
+        remove_next(row.id)
+    return row
 
 
 def take_all_back(project: Project, import_id: uuid.UUID, reason: HeldFor, *, by: Person) -> PromptImport:

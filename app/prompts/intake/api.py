@@ -106,17 +106,9 @@ def start_prompt_import(
 
 
 @router.post("/{import_id}/{act}")
-def act_on_prompt_import(
-    session: WriteSession,
-    admin: Admin,
-    project: CurrentProject,
-    import_id: uuid.UUID,
-    act: Act,
-) -> PromptImportRead:
+def act_on_prompt_import(admin: Admin, project: CurrentProject, import_id: uuid.UUID, act: Act) -> PromptImportRead:
     """Stop after the rows at hand; go on from there; or take back what has arrived of an import that is not done."""
-    row = service.import_of_project(session, project, import_id)
-    act_on(session, row, act, by=admin)
-    return _read(row)
+    return _read(act_on(project, import_id, act, by=admin))
 
 
 @router.post("/{import_id}/held/{reason}/take-back")

@@ -153,15 +153,8 @@ def choose_settings(
 
 
 @router.post("/imports/{import_id}/{act}")
-def act_on_import(
-    session: WriteSession,
-    admin: Admin,
-    project: CurrentProject,
-    import_id: uuid.UUID,
-    act: Act,
-) -> Response:
-    row = service.import_of_project(session, project, import_id)
-    act_on(session, row, act, by=admin)
+def act_on_import(admin: Admin, project: CurrentProject, import_id: uuid.UUID, act: Act) -> Response:
+    row = act_on(project, import_id, act, by=admin)
     return RedirectResponse(f"/p/{project.slug}/prompts/import" if act == "discard" else _address(project, row), 303)
 
 

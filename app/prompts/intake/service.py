@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from app.accounts import audit
@@ -16,7 +16,7 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.queue import JobName, enqueue
 from app.projects.models import Project
 from app.prompts.intake.settings import HubSource, ImportSettings
-from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport, Stage
+from app.prompts.models import ImportState, PromptImport, Stage
 from app.prompts.readers import ImportFormat
 from app.prompts.service import take_turns
 from app.webhooks.models import Event
@@ -93,13 +93,13 @@ def hub_key(row: PromptImport) -> str:
 def choose(session: Session, row: PromptImport, settings: ImportSettings) -> None:
     """Set how a draft is to be taken."""
     row = locked(session, row)
-    _must_be(row, ImportState.draft)
+    must_be(row, ImportState.draft)
     row.settings = settings.model_dump(mode="json")
 
 
 def start(session: Session, row: PromptImport, *, by: Person) -> None:
     row = locked(session, row)
-    _must_be(row, ImportState.draft)
+    must_be(row, ImportState.draft)
     _queue(session, row)
     audit.record(session, by, "prompts.import", subject=row, name=row.name, settings=row.settings)
 
@@ -112,33 +112,21 @@ def ask_to_stop(session: Session, row: PromptImport, *, by: Person) -> None:
     elif row.state == ImportState.running:
         row.is_stop_asked = True
     else:
-        _must_be(row, *AT_WORK)
+        must_be(row, *AT_WORK)
     audit.record(session, by, "prompts.import.stop", subject=row)
 
 
 def resume(session: Session, row: PromptImport, *, by: Person) -> None:
     """Go on where a stopped or failed import was."""
     row = locked(session, row)
-    _must_be(row, ImportState.stopped, ImportState.failed)
+    must_be(row, ImportState.stopped, ImportState.failed)
     row.attempts, row.error, row.finished_at = 0, None, None
     _queue(session, row)
     audit.record(session, by, "prompts.import.continue", subject=row)
 
 
-def discard(session: Session, row: PromptImport, *, by: Person) -> str | None:
-    """Take back an import that is not done: what has arrived of it was never in use and goes. Returns its upload, which
-    may be removed once this is committed."""
-    row = locked(session, row)
-    _must_be(row, ImportState.draft, ImportState.stopped, ImportState.failed)
-    gone = session.execute(delete(Prompt).where(Prompt.import_id == row.id, Prompt.held_for == HeldFor.arriving))
-    key, row.upload_key = row.upload_key or hub_key(row), None
-    row.state, row.finished_at = ImportState.discarded, now()
-    removed = gone.rowcount  # type: ignore[attr-defined]
-    audit.record(session, by, "prompts.import.discard", subject=row, removed=removed)
-    return key
-
-
-def _must_be(row: PromptImport, *states: ImportState) -> None:
+def must_be(row: PromptImport, *states: ImportState) -> None:
+    """Conflict: it is in another state."""
     if row.state not in states:
         raise Conflict(f"This import is {row.state}.", mend=f"That can be done while it is {' or '.join(states)}.")
 
@@ -167,18 +155,24 @@ def _end(session: Session, row: PromptImport, state: ImportState, *, error: str 
 # What a worker does with one
 
 
+def is_going(row: type[PromptImport]) -> ColumnElement[bool]:
+    """The condition that an import was discarded, and not all of it is removed yet."""
+    return and_(row.state == ImportState.discarded, row.upload_key.is_not(None))
+
+
 def claim(session: Session, import_id: uuid.UUID, *, worker: str) -> PromptImport | None:
-    """Take a queued import; none where another delivery was faster, or another import of its project is at work: they
-    are compared with the pool, so they go one after the other."""
+    """Take a queued import; none where another delivery was faster, or another import of its project is at work or on
+    its way out: they are compared with the pool, so they go one after the other."""
     project_id = session.scalar(select(PromptImport.project_id).where(PromptImport.id == import_id))
     if project_id is None:
         return None
     take_turns(session, project_id)
     other = aliased(PromptImport)
-    running = select(other.id).where(other.project_id == project_id, other.state == ImportState.running)
+    is_busy = or_(other.state == ImportState.running, is_going(other))
+    others = select(other.id).where(other.project_id == project_id, is_busy)
     taken = session.execute(
         update(PromptImport)
-        .where(PromptImport.id == import_id, PromptImport.state == ImportState.queued, ~running.exists())
+        .where(PromptImport.id == import_id, PromptImport.state == ImportState.queued, ~others.exists())
         .values(
             state=ImportState.running,
             claimed_by=f"{worker}#{uuid.uuid4().hex[:8]}",

@@ -18,12 +18,13 @@ from app.core.errors import Conflict, Invalid
 from app.core.storage import get_artefacts
 from app.projects.models import Project
 from app.prompts import service as prompts
-from app.prompts.intake import report, service, settling, taking
+from app.prompts.intake import acts, discarding, report, service, settling, taking
 from app.prompts.intake.settings import ImportSettings
 from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport, PromptKind, Verdict
 from app.prompts.readers import RawRow
 from tests.app.prompts.intake.at_work import draft, jsonl, start, take, texts, work
 from workers.jobs import prompt_import
+from workers.jobs.sweep import sweep_once
 
 
 def pool(project: Project) -> list[Prompt]:
@@ -99,15 +100,43 @@ def test_what_is_stopped_goes_on_or_goes_away(project: Project, admin: Person, m
     monkeypatch.setattr(taking, "read_chunk", asked_to_stop)
     stopped = work(import_id)
     assert (stopped.state, stopped.position, stopped.counts) == (ImportState.stopped, 4, {"taken": 4})
-    with writing() as session:
+    with reading() as session:
         row = session.get_one(PromptImport, import_id)
         assert len(settling.held_prompts(session, row, HeldFor.arriving)) == 4
-        key = service.discard(session, row, by=admin)
-    assert key == stopped.upload_key
+    assert get_artefacts().exists(str(stopped.upload_key))
+    acts.act_on(project, import_id, "discard", by=admin)
+    assert not get_artefacts().exists(str(stopped.upload_key))
     with reading() as session:
         assert session.scalar(select(func.count()).select_from(Prompt)) == 0
         with pytest.raises(Conflict, match="discarded"):
             service.resume(session, session.get_one(PromptImport, import_id), by=admin)
+
+
+def test_what_a_large_discard_leaves_goes_with_the_sweeps(
+    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discarding, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(discarding, "PARTS_AT_ONCE", 1)
+    content, settings = jsonl(*({"prompt": f"Number {n}"} for n in range(8, 13))), ImportSettings(least_characters=9)
+    import_id, again = (draft(project, admin, content, settings=settings) for _ in range(2))
+    start(import_id, admin)
+    with monkeypatch.context() as patch:
+        patch.setattr(prompt_import, "_settle", interrupted)
+        row = work(import_id)
+    assert row.counts == {"taken": 5, "held_length": 2}
+    assert acts.act_on(project, import_id, "discard", by=admin).state == ImportState.discarded
+    start(again, admin)
+    for left in (3, 1, 0):
+        assert work(again).state == ImportState.queued  # or it would find itself in the pool
+        with reading() as session:
+            assert session.scalar(select(func.count()).select_from(Prompt)) == left
+        sweep_once()
+    assert not get_artefacts().exists(str(row.upload_key))
+    assert work(again).counts == {"taken": 5, "held_length": 2}
+
+
+def interrupted(_: prompt_import.Held) -> None:
+    raise prompt_import.Interrupted
 
 
 def test_a_chunk_whose_answer_was_lost_is_taken_once(project: Project, admin: Person) -> None:
