@@ -52,12 +52,16 @@ class Difference:
             self.same += 1
 
 
-def compare(before: Snapshot, after: Snapshot, artefacts: Artefacts | None = None) -> Difference:
-    """Read side by side, since both are in the order of ids: a few rows at a time are in memory."""
+def check_kinds(before: Snapshot, after: Snapshot) -> None:
     if before.kind is not after.kind:
         raise Invalid(
             f"One holds {before.kind.value}, the other {after.kind.value}.", mend="Choose two snapshots of one kind."
         )
+
+
+def compare(before: Snapshot, after: Snapshot, artefacts: Artefacts | None = None) -> Difference:
+    """Read side by side, since both are in the order of ids: a few rows at a time are in memory."""
+    check_kinds(before, after)
     found = Difference()
     if before.sha256 == after.sha256:
         found.same = after.rows

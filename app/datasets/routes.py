@@ -15,7 +15,7 @@ from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.datasets import service
-from app.datasets.comparing import compare, others_of
+from app.datasets.comparing import check_kinds, compare, others_of
 from app.datasets.datasheet_text import as_markdown
 from app.datasets.exports import FORMS, FileType
 from app.datasets.freeze_form import FreezeForm
@@ -111,16 +111,23 @@ def snapshot_page(
 
 @router.get("/{snapshot_id}/diff")
 def diff_page(
-    request: Request, _: Researcher, project: CurrentProject, snapshot_id: uuid.UUID, against: uuid.UUID
+    request: Request,
+    _: Researcher,
+    project: CurrentProject,
+    snapshot_id: uuid.UUID,
+    against: uuid.UUID,
+    figures: bool = False,
 ) -> Response:
+    """What the two are at once; what they don't share, for which both are read whole, where it is asked for."""
     with reading() as session:  # over before the rows are read, which takes a while
         after = service.snapshot_of_project(session, project, snapshot_id)
         before = service.snapshot_of_project(session, project, against)
+    check_kinds(before, after)
     return render(
         request,
         "datasets/diff.html",
         after=after,
         before=before,
         said={each.id: in_words(read_filter(each.filter)) for each in (before, after)},
-        found=compare(before, after),
+        found=compare(before, after) if figures else None,
     )

@@ -48,7 +48,13 @@ def test_a_dataset_is_frozen_and_read(
         make_ranking(session, project, make_person(session, project=project), [2, 1])
     page.goto(f"/p/{project.slug}/datasets")
     page.get_by_role("button", name="Freeze").press("Enter")
+    page.route("**/diff?*figures=true", lambda route: route.abort("internetdisconnected"))
     page.get_by_role("button", name="Compare").press("Enter")
+    expect(page.get_by_role("region", name="Snapshots")).to_contain_text("7 rows")
+    expect(page.get_by_role("alert")).to_contain_text("that did not come")
+    assert serious_faults(page) == []
+    page.unroute("**/diff?*figures=true")
+    page.get_by_role("button", name="Try again").press("Enter")
     expect(page.get_by_role("region", name="Counts")).to_contain_text("Added1")
     expect(page.get_by_role("region", name="Added")).to_contain_text("Write a story")
     assert serious_faults(page) == []

@@ -111,12 +111,18 @@ def test_the_page_is_for_researchers_and_for_snapshots_of_the_project(
         pages.append(client.post(f"/p/{project.slug}/datasets", data={"kind": "comparisons"}).headers["location"])
     first, second = (page.rsplit("/", 1)[1] for page in pages)
     answer = client.get(f"{pages[0]}/diff?against={second}")
-    assert answer.status_code == 200
+    assert (answer.status_code, "Twice" in answer.text) == (200, False)  # the rows follow
+    rest = answer.text.split('hx-get="')[1].split('"')[0].replace("&amp;", "&")
+    answer = client.get(rest, headers={"HX-Request": "true"})
     assert "Twice" in answer.text
+    assert 'id="changes"' in answer.text
     assert 'aria-label="Removed"' in answer.text
     assert 'aria-label="Added"' not in answer.text
-    assert "Both hold the same rows." in client.get(f"{pages[0]}/diff?against={first}").text
+    assert "Both hold the same rows." in client.get(f"{pages[0]}/diff?against={first}&figures=true").text
     assert f'value="{first}"' in client.get(pages[1]).text
     assert client.get(f"{pages[0]}/diff?against={uuid.uuid4()}").status_code == 404
     assert client.get(f"{pages[0]}/diff").status_code == 422
+    prompts = client.post(f"/p/{project.slug}/datasets", data={"kind": "prompts"}).headers["location"]
+    other = client.get(f"{prompts}/diff?against={first}")
+    assert (other.status_code, "Choose two snapshots of one kind" in other.text) == (422, True)
     assert sign_in(labeler).get(f"{pages[0]}/diff?against={second}").status_code == 403
