@@ -20,6 +20,7 @@ from app.playground import line
 from app.projects.models import Project
 from app.registry.models import Model, ModelKind
 from app.runs import workers
+from tests.app.playground.answering import idle_worker
 from tests.browser.axe import serious_faults
 from tests.factories import make_model
 from tests.workers.jobs.processes import eventually, running_redis, running_worker
@@ -43,10 +44,7 @@ def models(project: Project, tmp_path: Path) -> list[Model]:
 
 @pytest.fixture
 def line_up(installation: Settings) -> Iterator[redis.Redis]:
-    """A Redis, and word of a worker that takes nothing: the test answers in its place."""
-    with running_redis(installation), line.connected() as client:
-        with writing() as session:
-            workers.report(session, "box-1", device="cpu", run_id=None)
+    with idle_worker(installation) as client:
         yield client
 
 

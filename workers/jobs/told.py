@@ -1,6 +1,5 @@
 """What a worker tells the playground's page, and a thread beside it that says it is alive and hears when to end."""
 
-import logging
 import threading
 import uuid
 from typing import Self
@@ -10,7 +9,6 @@ import redis
 from app.playground import line
 from workers.jobs.pulse import Pulse
 
-logger = logging.getLogger(__name__)
 BETWEEN_BEATS = 0.25  # seconds, within which a stop is heard
 
 

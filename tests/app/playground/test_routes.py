@@ -24,10 +24,10 @@ from app.registry.models import Model, ModelKind, ModelState
 from app.runs import service as runs
 from app.runs import workers
 from app.runs.configs import RunKind
+from tests.app.playground.answering import idle_worker
 from tests.app.runs.rows import make_run
 from tests.conftest import SignIn
 from tests.factories import make_model, make_project, make_prompt
-from tests.workers.jobs.processes import running_redis
 
 TYPED = {
     "role_1": "user",
@@ -50,10 +50,7 @@ def models(project: Project) -> list[Model]:
 
 @pytest.fixture
 def line_up(installation: Settings) -> Iterator[redis.Redis]:
-    """A Redis, and a worker that has no run."""
-    with running_redis(installation), line.connected() as client:
-        with writing() as session:
-            workers.report(session, "box-1", device="cpu", run_id=None)
+    with idle_worker(installation) as client:
         yield client
 
 
