@@ -29,16 +29,22 @@ class Refused(Exception):
     """Why the file can't be read, and how to mend it."""
 
 
-def main(memory: int, most_bytes: int, longest: int) -> None:
-    """Limits: bytes beside what this process has now, bytes of all rows, characters of a row."""
+def main(memory: int, most_bytes: int, longest: int, setting: str) -> None:
+    """Limits: bytes beside what this process has now, bytes of all rows (which this setting states), characters of a
+    row."""
+    large = (f"Unpacked, the file is larger than {most_bytes // 2**20:,} MiB.", f"Split it, or ask to raise {setting}.")
     _limit(memory)
     out = os.fdopen(1, "wb", buffering=2**16)
     try:
         size = 0
-        for line in _lines(sys.stdin.buffer, most_bytes, longest):
+        table = _open(sys.stdin.buffer)
+        groups = (table.metadata.row_group(number) for number in range(table.num_row_groups))
+        if sum(group.total_byte_size for group in groups) > most_bytes:  # as its writer says
+            raise Refused(*large)
+        for line in _lines(table, longest):
             size += len(line)
             if size > most_bytes:
-                raise Refused(*_too_large(most_bytes))
+                raise Refused(*large)
             _tell(out, line)
         _tell(out, b".\n")
     except Refused as refused:
@@ -75,29 +81,22 @@ def _refusal(message: str, mend: str) -> bytes:
     return b"x" + json.dumps([message, mend]).encode() + b"\n"
 
 
-def _too_large(most: int) -> tuple[str, str]:
-    said = f"Unpacked, the file is larger than {most // 2**20:,} MiB."
-    return said, "Split it, or ask to raise TOUCHSTONE_PROMPT_UNPACKED_MIB."
-
-
-def _lines(file: BinaryIO, most: int, longest: int) -> Iterator[bytes]:
+def _open(file: BinaryIO) -> pq.ParquetFile:
     signal.alarm(PATIENCE)
     file.seek(0)
     table = pq.ParquetFile(file, buffer_size=_BUFFER, pre_buffer=False)
-    _check(table, most)
-    for batch in table.iter_batches(ROWS_AT_ONCE, use_threads=False):
-        for start in range(0, batch.num_rows, ROWS_IN_PYTHON):
-            for row in _values(batch.slice(start, ROWS_IN_PYTHON)):
-                yield _line(row, longest)
-
-
-def _check(table: pq.ParquetFile, most: int) -> None:
     names = table.schema_arrow.names
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise Refused(f"The file has two columns `{twice[0]}`.", "Give each column a name of its own.")
-    if sum(table.metadata.row_group(number).total_byte_size for number in range(table.num_row_groups)) > most:
-        raise Refused(*_too_large(most))
+    return table
+
+
+def _lines(table: pq.ParquetFile, longest: int) -> Iterator[bytes]:
+    for batch in table.iter_batches(ROWS_AT_ONCE, use_threads=False):
+        for start in range(0, batch.num_rows, ROWS_IN_PYTHON):
+            for row in _values(batch.slice(start, ROWS_IN_PYTHON)):
+                yield _line(row, longest)
 
 
 def _values(rows: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
@@ -134,4 +133,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

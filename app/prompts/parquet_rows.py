@@ -23,9 +23,9 @@ _LONGEST_TOLD = 4 * LONGEST_LINE + 16  # bytes of the longest line
 _THRIFTY = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1"}
 
 
-def read_parquet(file: BinaryIO) -> Iterator[RawRow]:
-    """Every row, by the names of its columns."""
-    with _on_disk(file) as stored, _reading(stored) as process:
+def read_parquet(file: BinaryIO, limit: str = "prompt_unpacked_mib") -> Iterator[RawRow]:
+    """Every row, by the names of its columns. `limit` names the setting that says how much all of them may be."""
+    with _on_disk(file) as stored, _reading(stored, limit) as process:
         assert process.stdout is not None
         number = 0
         while line := process.stdout.readline(_LONGEST_TOLD):
@@ -71,10 +71,10 @@ def _on_disk(file: BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _reading(stored: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
+def _reading(stored: BinaryIO, limit: str) -> Iterator[subprocess.Popen[bytes]]:
     settings = get_settings()
-    limits = (settings.parquet_mib * 2**20, settings.prompt_unpacked_mib * 2**20, LONGEST_LINE)
-    command = [sys.executable, "-P", str(READER), *map(str, limits)]
+    limits = (settings.parquet_mib * 2**20, getattr(settings, limit) * 2**20, LONGEST_LINE)
+    command = [sys.executable, "-P", str(READER), *map(str, limits), f"TOUCHSTONE_{limit.upper()}"]
     process = subprocess.Popen(command, stdin=stored, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                                env={**os.environ, **_THRIFTY})  # fmt: skip
     try:

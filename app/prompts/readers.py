@@ -55,21 +55,24 @@ def read_rows(content: bytes, form: ImportFormat, *, needed: set[str] | None = P
     """Every row of a file that is in memory. One that can't be read at all is Invalid; one bad row is only that."""
     if not content.strip():
         raise nothing_in_it()
-    return list(iterate_rows(io.BytesIO(content), form, needed=needed))
+    return list(iterate_rows(io.BytesIO(content), form, needed=needed, limit="upload_mib"))
 
 
 def nothing_in_it() -> Invalid:
     return Invalid("There is nothing in it.", mend="Choose a file with at least one prompt, or paste some.")
 
 
-def iterate_rows(file: BinaryIO, form: ImportFormat, *, needed: set[str] | None = None) -> Iterator[RawRow]:
-    """The rows of a file that can be wound back, as they are read. `needed`: of these a CSV must have a column."""
+def iterate_rows(
+    file: BinaryIO, form: ImportFormat, *, needed: set[str] | None = None, limit: str = "prompt_unpacked_mib"
+) -> Iterator[RawRow]:
+    """The rows of a file that can be wound back, as they are read. `needed`: of these a CSV must have a column. `limit`
+    names the setting that says how much packed columns may unpack to."""
     if form is ImportFormat.csv:
         yield from _read_csv(file, needed)
     elif form is ImportFormat.parquet:
         from app.prompts.parquet_rows import read_parquet  # it reads rows as this module does
 
-        yield from read_parquet(file)
+        yield from read_parquet(file, limit)
     else:
         yield from _read_jsonl(file) if form is ImportFormat.jsonl else _read_text(file)
 

@@ -12,9 +12,8 @@ import pytest
 from sqlalchemy import func, select
 
 from app.accounts.models import Person
-from app.core.config import get_settings
 from app.core.db import reading, writing
-from app.core.errors import Conflict, Invalid
+from app.core.errors import Conflict
 from app.core.storage import get_artefacts
 from app.projects.models import Project
 from app.prompts import service as prompts
@@ -191,73 +190,10 @@ def test_silent_workers_lose_their_import(project: Project, admin: Person) -> No
         assert "died 5 times" in str(row.error)
 
 
-MANY = 20_000  # beyond what the preview reads
-BAD_FILES = [
-    ("a.jsonl", b'{"prompt": "ok"}\n' * MANY + b'{"prompt": "caf\xe9"}\n', "line 20001 has the byte 0xe9"),
-    ("a.jsonl.gz", gzip.compress(b'{"prompt": "ok"}\n' * 20000)[:-40], "can't be unpacked"),
-    ("a.jsonl.gz", gzip.compress(b'{"prompt": "ok"}\n' * MANY + b" " * 2_000_000), "larger than 1 MiB"),
-    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b'"never closed,ann\n' * 3, "is not CSV"),
-    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b"x" * 5_000_000 + b",ann\n", "Line 32 is longer than"),
-    ("a.csv", b"prompt,user\n" + b"ok,ann\n" * 30 + b'"' + b"never closed\n" * 400_000, "larger than field limit"),
-]
-
-
-@pytest.mark.parametrize(("name", "content", "words"), BAD_FILES)
-def test_a_file_that_is_broken_in_its_middle_changes_nothing(
-    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, words: str
-) -> None:
-    monkeypatch.setattr(get_settings(), "prompt_unpacked_mib", 1)
-    row = take(project, admin, content, name=name)
-    assert row.state == ImportState.failed
-    assert words in str(row.error)
-    with reading() as session:
-        assert session.scalar(select(func.count()).select_from(Prompt)) == 0
-
-
 def parquet(rows: list[dict[str, object]], **options: object) -> bytes:
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), out, **options)
     return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.jsonl", b"", "nothing in it"),
-        ("a.jsonl", b'{"prompt": "a"}'.decode().encode("utf-16"), "UTF-16"),
-        ("a.txt", b"a line\n" * MANY + "weiß".encode("latin-1"), "line 20001 has the byte 0xdf"),
-        ("a.zip", b"PK\x03\x04 and so on", "zip archive"),
-        ("a.csv", b"prompt,prompt\na,b\n", "names `prompt` twice"),
-        ("a.jsonl", b'[{"prompt": "a"}', "JSON list"),
-        ("a.parquet", parquet([{"prompt": "a"}])[:-20], "Parquet"),
-        ("a.parquet.gz", gzip.compress(parquet([{"prompt": "a"}])), "in this gzip file"),
-        ("a.jsonl.gz", b"\x1f\x8bnot gzip at all", "can't be unpacked"),
-    ],
-)
-def test_a_file_whose_beginning_cannot_be_read_is_refused_at_once(
-    project: Project, admin: Person, name: str, content: bytes, words: str
-) -> None:
-    with pytest.raises(Invalid, match=words):
-        draft(project, admin, content, name=name)
-    with reading() as session:
-        assert session.scalar(select(func.count()).select_from(PromptImport)) == 0
-    assert not list((get_settings().state_dir / "artefacts").rglob("uploads/*/*"))
-
-
-def test_one_bad_row_is_only_that(project: Project, admin: Person) -> None:
-    rows = [
-        b'{"prompt": "a", "prompt": "b"}',
-        b'{"messages": [{"role": "user", "content": null}]}',
-        b'{"messages": [null]}',
-        b'{"prompt": "' + b"x" * (2**22) + b'"}',
-        b'{"prompt": ' + b"9" * 5000 + b"}",
-        b'{"prompt": "good"}',
-    ]
-    row = take(project, admin, b"\n".join(rows))
-    assert row.counts == {"taken": 1, "refused": 5}
-    reasons = [str(each["reason"]) for each in left_out(row)]
-    for reason, words in zip(reasons, ("twice", "not text", "neither a message", "longer than", "JSON"), strict=True):
-        assert words in reason
 
 
 def test_parquet_csv_and_packed_files_say_the_same(project: Project, admin: Person) -> None:
