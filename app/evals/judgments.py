@@ -1,33 +1,28 @@
-"""The judgments that count, and what they hold, as columns of numbers: once read, every figure is a few sums."""
+"""The judgments that count, and what they hold, as columns of numbers: every figure is a few sums over them."""
 
-from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVarTuple
+from typing import TypeVarTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select
 
 from app.accounts.models import Group, Person
-from app.evals.contestants import Contestant, best_of
+from app.evals.contestants import Contestant
 from app.evals.spread import Clusters, Codes, Floats
 from app.labeling.current import is_current
 from app.labeling.models import (
     Assignment,
     Batch,
     BatchKind,
-    Completion,
     Item,
     ItemPurpose,
     Ranking,
-    RankingPlace,
 )
 from app.projects.models import Project
 from app.prompts.models import Prompt, UseCase
 from app.quality.exclusions import is_left_out
-from app.registry.models import Model
 
 Columns = TypeVarTuple("Columns")
 Chosen = npt.NDArray[np.bool_]
@@ -72,37 +67,39 @@ def counting(query: Select[*Columns], project: Project, judgments: Judgments) ->
     return query
 
 
-class Numbers:
-    """Things as numbers from 0, in the order in which they come."""
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One name each, as numbers."""
 
-    def __init__(self) -> None:
-        self.things: dict[Hashable, int] = {}
-
-    def of(self, things: Iterable[Hashable]) -> Codes:
-        number = self.things.setdefault
-        return np.array([number(each, len(self.things)) for each in things], dtype=np.int64)
+    names: list[str]
+    codes: Codes
 
 
 @dataclass(frozen=True)
 class Rankings:
-    """R rankings and their P places, those of one ranking beside each other."""
+    """R rankings and their P places, those of one ranking beside each other, with what was said of each completion. A
+    scale without an answer, and a flag that was not asked, are nan."""
 
     clusters: Clusters  # (R,)
-    use_cases: list[UseCase]  # (R,)
-    sources: list[str]  # (R,)
+    use_cases: Column  # (R,)
+    sources: Column  # (R,)
     contestants: list[Contestant]  # (C,)
     ranking: Codes  # (P,) from 0 to R - 1, never falling
     contestant: Codes  # (P,) from 0 to C - 1
     rank: Codes  # (P,) 1 is best
     length: Floats  # (P,) characters
-    kept: dict[str, Any] = field(default_factory=dict, compare=False)
+    scales: dict[str, Floats] = field(default_factory=dict)  # (P,) each
+    flags: dict[str, Floats] = field(default_factory=dict)  # (P,) each, 1 set and 0 not
 
     def __len__(self) -> int:
-        return len(self.use_cases)
+        return len(self.clusters.prompts)
 
     @cached_property
     def duels(self) -> "Duels":
         return duels_of(self)
+
+    def number_of(self, contestant: Contestant) -> int | None:
+        return self.contestants.index(contestant) if contestant in self.contestants else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,43 +111,6 @@ class Duels:
     other: Codes  # (D,)
     points: Floats  # (D,) the share of pairs of completions in which `one` is above `other`; a tie counts half
     longer: Floats  # (D,) by how many characters its completions are longer, on average
-
-
-def read_rankings(session: Session, project: Project, judgments: Judgments) -> Rankings:
-    """All that count. Reads every place: some microseconds each."""
-    columns = (Ranking.id, Item.prompt_id, Ranking.person_id, Prompt.use_case, Prompt.source)
-    rows = session.execute(counting(select(*columns), project, judgments).order_by(Ranking.id)).all()
-    number_of = {row.id: number for number, row in enumerate(rows)}
-    prompts, labelers, contestants = Numbers(), Numbers(), Numbers()
-    placed = counting(
-        select(Ranking.id, Completion.model_id, best_of(), RankingPlace.rank, func.length(Completion.text)),
-        project,
-        judgments,
-    )
-    placed = (
-        placed.join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
-        .join(Completion, Completion.id == RankingPlace.completion_id)
-        .join(Model, Model.id == Completion.model_id)  # a person's own text is no contestant
-        .order_by(Ranking.id)
-        .execution_options(yield_per=ROWS_AT_ONCE)
-    )
-    places = [
-        (number_of[ranking_id], (model_id, drawn), rank, length)
-        for ranking_id, model_id, drawn, rank, length in session.execute(placed)
-        if ranking_id in number_of  # made since the statement before
-    ]
-    ranking, who, rank, length = zip(*places, strict=True) if places else ((), (), (), ())
-    coded = contestants.of(who)
-    return Rankings(
-        Clusters(prompts.of(row.prompt_id for row in rows), labelers.of(row.person_id for row in rows)),
-        [row.use_case for row in rows],
-        [row.source for row in rows],
-        [Contestant(*each) for each in contestants.things],  # type: ignore[misc]
-        np.array(ranking, dtype=np.int64),
-        coded,
-        np.array(rank, dtype=np.int64),
-        np.array(length, dtype=np.float64),
-    )
 
 
 def duels_of(rankings: Rankings) -> Duels:
@@ -168,7 +128,7 @@ def duels_of(rankings: Rankings) -> Duels:
                 a, b = np.where(swapped, b, a), np.where(swapped, a, b)
                 apart = rankings.contestant[a] != rankings.contestant[b]
                 a, b = a[apart], b[apart]
-                key = rankings.ranking[a] * contestants + rankings.contestant[a]
+                key = rankings.ranking[a].astype(np.int64) * contestants + rankings.contestant[a]
                 keys.append(key * contestants + rankings.contestant[b])
                 points.append((np.sign(rankings.rank[b] - rankings.rank[a]) + 1) / 2)
                 longer.append(rankings.length[a] - rankings.length[b])

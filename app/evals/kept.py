@@ -15,7 +15,7 @@ from app.projects.models import Project, RatingSchema
 from app.prompts.models import Prompt
 
 Read = TypeVar("Read")
-MOST = 6  # selections; three hundred thousand rankings of four take about 100 MiB
+MOST = 6  # selections; three hundred thousand rankings of four take about 200 MiB
 Stamp = tuple[int, datetime | None, datetime | None, int]
 _kept: dict[tuple[str, uuid.UUID, Judgments], tuple[Stamp, Any]] = {}
 _guard = Lock()

@@ -1,6 +1,5 @@
 """How models stand against one of them, by people's judgments of their completions side by side."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -8,8 +7,8 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.evals.contestants import Contestant, Judged, best_of
-from app.evals.judgments import Judgments, Rankings, counting, read_rankings
+from app.evals.contestants import Contestant, Judged
+from app.evals.judgments import Column, Judgments, Rankings
 from app.evals.kept import at_hand
 from app.evals.preferences import (
     Enough,
@@ -20,9 +19,8 @@ from app.evals.preferences import (
     win_rate,
     win_rate_at_equal_length,
 )
-from app.evals.ratings import Ratings, read_ratings
-from app.evals.spread import Estimate
-from app.labeling.models import Completion, Ranking, RankingPlace
+from app.evals.reading import read_rankings
+from app.evals.spread import Clusters, Estimate, Floats, mean_of, share_of
 from app.projects.models import Project
 from app.registry.models import Model
 
@@ -68,78 +66,75 @@ class Standings:
 def standings(session: Session, project: Project, baseline: Contestant, *, judgments: Judgments) -> Standings:
     """Every judged contestant against `baseline`, which must be one of them."""
     rankings = at_hand(read_rankings, session, project, judgments)
-    ratings = at_hand(read_ratings, session, project, judgments)
-    judged = _with_models(session, {*rankings.contestants, *ratings.contestants, baseline})
     found = _strengths(rankings, baseline)
-    rows = [_standing(each, baseline, rankings, ratings, found) for each in judged]
+    judged = _with_models(session, {*rankings.contestants, baseline})
+    rows = [_standing(each, baseline, rankings, found.get(each.contestant)) for each in judged]
     return Standings(
         baseline=next(each for each in judged if each.contestant == baseline),
         rows=sorted(rows, key=lambda row: -(row.win_rate.mean if row.win_rate else 0.5)),
-        by_use_case=_slices(rankings, baseline, [each.value.replace("_", " ") for each in rankings.use_cases]),
+        by_use_case=_slices(rankings, baseline, rankings.use_cases),
         by_source=_slices(rankings, baseline, rankings.sources),
-        scales=list(ratings.scales),
-        flags=list(ratings.flags),
+        scales=list(rankings.scales),
+        flags=list(rankings.flags),
         judgments=len(rankings),
     )
 
 
 def _strengths(rankings: Rankings, baseline: Contestant) -> dict[Contestant, Strength]:
-    if baseline not in rankings.contestants:
-        return {}
-    found = strengths(rankings, rankings.contestants.index(baseline))
+    base = rankings.number_of(baseline)
+    found = strengths(rankings, base) if base is not None else []
     return {rankings.contestants[each.contestant]: each for each in found}
 
 
-def _standing(
-    judged: Judged, baseline: Contestant, rankings: Rankings, ratings: Ratings, found: dict[Contestant, Strength]
-) -> Standing:
-    mine = judged.contestant
-    duels = None
-    if mine != baseline and {mine, baseline} <= set(rankings.contestants):
-        duels = against(rankings, rankings.contestants.index(mine), rankings.contestants.index(baseline))
+def _standing(judged: Judged, baseline: Contestant, rankings: Rankings, strength: Strength | None) -> Standing:
+    mine, base = rankings.number_of(judged.contestant), rankings.number_of(baseline)
+    if mine is None:
+        return Standing(judged)
+    duels = against(rankings, mine, base) if base is not None and mine != base else None
     rate = win_rate(duels) if duels else None
-    scales = {key: ratings.scale(key, mine) for key in ratings.scales}
-    flags = {key: ratings.flag(key, mine) for key in ratings.flags}
+    own = rankings.contestant == mine
+    ranking = rankings.ranking[own]
+    clusters = Clusters(rankings.clusters.prompts[ranking], rankings.clusters.labelers[ranking])
+    scales = {key: mean_of(*_said(column[own], clusters)) for key, column in rankings.scales.items()}
+    flags = {key: share_of(*_said(column[own], clusters)) for key, column in rankings.flags.items()}
     return Standing(
         judged,
         rate,
         win_rate_at_equal_length(duels) if duels else None,
         enough(rate) if rate else None,
-        found.get(mine),
+        strength,
         {key: each for key, each in scales.items() if each},
         {key: each for key, each in flags.items() if each},
     )
 
 
-def _slices(rankings: Rankings, baseline: Contestant, names: list[str]) -> list[Slice]:
+def _said(column: Floats, clusters: Clusters) -> tuple[Floats, Clusters]:
+    """Without the completions about which nothing was said."""
+    said = ~np.isnan(column)
+    return column[said], clusters.of(said)
+
+
+def _slices(rankings: Rankings, baseline: Contestant, column: Column) -> list[Slice]:
     """The win rates by what the rankings' prompts are called, the most frequent first; none where all are alike."""
-    counts = Counter(names)
-    if len(counts) < 2 or baseline not in rankings.contestants:
+    base = rankings.number_of(baseline)
+    if len(column.names) < 2 or base is None:
         return []
-    column, base = np.array(names), rankings.contestants.index(baseline)
     slices = []
-    for name, _ in counts.most_common():
+    for code in np.argsort(-np.bincount(column.codes), kind="stable"):
         rates = {
-            contestant: win_rate(against(rankings, number, base, chosen=column == name))
+            contestant: win_rate(against(rankings, number, base, chosen=column.codes == code))
             for number, contestant in enumerate(rankings.contestants)
             if number != base
         }
         found = {contestant: rate for contestant, rate in rates.items() if rate}
         if found:
-            slices.append(Slice(name, found))
+            slices.append(Slice(column.names[code].replace("_", " "), found))
     return slices
 
 
 def judged_contestants(session: Session, project: Project, *, judgments: Judgments) -> list[Judged]:
     """Those with at least one completion that a counting ranking placed, the oldest model first."""
-    rows = session.execute(
-        counting(select(Model.id, best_of()), project, judgments)
-        .join(RankingPlace, RankingPlace.ranking_id == Ranking.id)
-        .join(Completion, Completion.id == RankingPlace.completion_id)
-        .join(Model, Model.id == Completion.model_id)
-        .distinct()
-    )
-    return _with_models(session, {Contestant(*row) for row in rows})
+    return _with_models(session, at_hand(read_rankings, session, project, judgments).contestants)
 
 
 def _with_models(session: Session, contestants: Iterable[Contestant]) -> list[Judged]:

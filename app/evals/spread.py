@@ -8,12 +8,13 @@ resampling. Quantiles are Student's with the degrees of freedom that Satterthwai
 from dataclasses import dataclass
 from math import exp, inf, isfinite, log, nan, sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer[Any]]
 
 _Z = NormalDist().inv_cdf(0.975)
 
@@ -64,7 +65,7 @@ def spread(influences: Floats, clusters: Clusters) -> Spread:
     """Of an estimate that each judgment moves by so much, (n,): their sum's spread."""
     of_prompts, prompts = _clustered(influences, clusters.prompts)
     of_labelers, labelers = _clustered(influences, clusters.labelers)
-    both = clusters.prompts * (clusters.labelers.max(initial=0) + 1) + clusters.labelers
+    both = clusters.prompts.astype(np.int64) * (clusters.labelers.max(initial=0) + 1) + clusters.labelers
     once, _ = _clustered(influences, np.unique(both, return_inverse=True)[1])
     if prompts < 2:
         return Spread(nan, nan, nan)

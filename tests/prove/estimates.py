@@ -4,7 +4,7 @@ from collections.abc import Hashable, Iterable
 
 import numpy as np
 
-from app.evals.judgments import Numbers
+from app.evals.reading import Numbers
 from app.evals.spread import Clusters, Estimate, mean_of
 
 

@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.evals.contestants import Contestant
-from app.evals.judgments import Rankings
+from app.evals.judgments import Column, Rankings
 from app.evals.preferences import against, enough, strengths, win_rate, win_rate_at_equal_length
 from app.evals.spread import Clusters, sigmoid
-from app.prompts.models import UseCase
 
 Placed = Sequence[tuple[int, int, int]]  # contestant, rank, length
 
@@ -26,8 +25,8 @@ def table(rankings: Sequence[Placed], *, labelers: int = 1, contestants: int = 3
     count = len(rankings)
     return Rankings(
         Clusters(np.arange(count), np.arange(count) % labelers),
-        [UseCase.other] * count,
-        ["test"] * count,
+        Column(["other"], np.zeros(count, dtype=np.int64)),
+        Column(["test"], np.zeros(count, dtype=np.int64)),
         [Contestant(uuid.uuid4()) for _ in range(contestants)],
         ranking,
         who,
