@@ -1,4 +1,5 @@
-# The images of docker-compose.yml: `web` (also migrate and scheduler) has no torch; `worker` adds the trainers.
+# The images of docker-compose.yml: `web` (also migrate and scheduler) has no torch; `importer` can fetch from the Hub;
+# `worker` adds the trainers.
 FROM python:3.12-slim-bookworm AS front-end
 WORKDIR /srv/touchstone
 COPY constraints.txt ./
@@ -29,6 +30,13 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
 CMD ["touchstone", "web"]
+
+FROM web AS importer
+USER root
+RUN pip install --no-cache-dir -c constraints.txt -e '.[hub]'
+USER touchstone
+HEALTHCHECK NONE
+CMD ["touchstone", "worker", "--queue", "imports"]
 
 FROM web AS worker
 USER root

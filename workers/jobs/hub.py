@@ -57,7 +57,7 @@ def _rows(row: PromptImport) -> Iterator[dict[str, Any]]:
         from datasets import load_dataset
     except ImportError as error:
         raise NotFetched(
-            "This worker lacks the package `datasets`.", mend="Start one where pip's extra `train` is installed."
+            "This worker lacks the package `datasets`.", mend="Start one where pip's extra `hub` is installed."
         ) from error
     try:
         found = load_dataset(
