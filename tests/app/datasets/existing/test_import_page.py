@@ -3,14 +3,19 @@
 import gzip
 import json
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
 from app.accounts.models import Person
 from app.core.db import reading
+from app.datasets.export_files import export
+from app.datasets.exports import ExportForm, FileType
+from app.datasets.models import SnapshotKind
 from app.labeling.models import Ranking
 from app.projects.models import Project
 from tests.app.datasets.existing.test_taking import RANKED, WRITTEN
+from tests.app.datasets.test_exports import ROWS
 from tests.conftest import SignIn
 
 LINES = "\n".join(json.dumps(row) for row in (RANKED, WRITTEN, {"odd": 1}))
@@ -48,6 +53,23 @@ def test_a_packed_file_is_shown_and_then_taken(sign_in: SignIn, admin: Person, p
     again = client.post(address, files=packed).text
     assert "All of it is here already" in again
     assert "some.jsonl.gz" in client.get(f"/p/{project.slug}/labeling").text
+
+
+HEAD = "\n\nHuman: Where is the dog?\n\nAssistant:"
+TABLES = {
+    "hh.csv": f'chosen,rejected\n"{HEAD} Home.","{HEAD} Gone."\n'.encode(),
+    "ours.parquet": b"".join(export(SnapshotKind.comparisons, ROWS[SnapshotKind.comparisons][:1],
+                                    form=ExportForm.rankings, file_type=FileType.parquet)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_tables_are_taken(sign_in: SignIn, admin: Person, project: Project, name: str, is_packed: bool) -> None:
+    client, address = sign_in(admin), f"/p/{project.slug}/datasets/import"
+    content = gzip.compress(TABLES[name]) if is_packed else TABLES[name]
+    page = client.post(address, files={"file": (name + ".gz" * is_packed, content)}).text
+    assert "1 ranking and 0 demonstrations were imported" in client.get(confirm(client, address, page)).text
 
 
 def test_what_cannot_be_read_is_said_and_what_was_typed_stays(sign_in: SignIn, admin: Person, project: Project) -> None:
