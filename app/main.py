@@ -50,6 +50,7 @@ ROUTERS = (
     "app.runs.model_routes",
     "app.runs.model_download_routes",
     "app.runs.api",
+    "app.evals.output_routes",
     "app.evals.routes",
     "app.people.routes",
     "app.explorer.routes",

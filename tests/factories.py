@@ -1,6 +1,5 @@
 """Rows for tests, each whole and valid; say only what the test is about."""
 
-import hashlib
 import itertools
 
 from sqlalchemy.orm import Session
@@ -10,6 +9,7 @@ from app.labeling.models import Completion
 from app.projects import service as projects
 from app.projects.models import Project
 from app.prompts.models import Prompt, Split, UseCase
+from app.prompts.splits import content_hash
 from app.registry.models import Model, ModelKind
 
 _numbers = itertools.count(1)
@@ -76,7 +76,7 @@ def make_prompt(
         source="test",
         use_case=use_case,
         source_organisation=organisation,
-        content_hash=hashlib.sha256(text.encode()).hexdigest(),
+        content_hash=content_hash([{"role": "user", "content": text}]),
     )
     session.add(prompt)
     session.flush()

@@ -4,9 +4,6 @@ import uuid
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, func
-
-from app.labeling.models import Completion
 from app.registry.models import Model
 
 
@@ -35,8 +32,3 @@ class Judged:
     @property
     def name(self) -> str:
         return self.model.name if self.best_of == 1 else f"{self.model.name}, best of {self.best_of}"
-
-
-def best_of() -> ColumnElement[int]:
-    """Of how many a completion is the best, in a query over Completion; what nobody chose from is the best of 1."""
-    return func.coalesce(Completion.settings["best_of"].as_integer(), 1)

@@ -12,9 +12,10 @@ from sqlalchemy import ColumnElement, String, and_, cast, func, select, type_coe
 from sqlalchemy.orm import Session
 from sqlalchemy.types import NullType
 
-from app.evals.contestants import Contestant, best_of
+from app.evals.contestants import Contestant
 from app.evals.judgments import Column, Judgments, Rankings, counting
 from app.evals.spread import Clusters, Codes, Floats
+from app.labeling.choices import best_of
 from app.labeling.models import Completion, Item, Ranking, RankingPlace, Rating
 from app.labeling.questions import flag_keys
 from app.projects.models import Project, RatingSchema

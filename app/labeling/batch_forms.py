@@ -71,6 +71,11 @@ class RankingBatchCreate(BatchCreate):
         return Rules(**super().rules(), gold_share=self.gold_percent / 100, training_items=self.training_items)
 
 
+class ComparisonBatchCreate(BatchCreate):
+    models: Annotated[list[uuid.UUID], Field(min_length=2, max_length=9)]
+    count: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
+
+
 class GradingBatchCreate(BatchCreate):
     count: Annotated[int, Field(ge=1, le=MOST_ITEMS)]
 

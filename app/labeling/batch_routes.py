@@ -11,17 +11,18 @@ from starlette.datastructures import FormData
 from app.accounts.deps import Admin
 from app.accounts.models import Group, Person
 from app.core.deps import ReadSession, SentForm, WriteSession
-from app.core.errors import DomainError
+from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.labeling import batch_pages, choices, rating_schema_routes, screening_routes, service
 from app.labeling.batch_forms import (
+    ComparisonBatchCreate,
     DemonstrationBatchCreate,
     GradingBatchCreate,
     RankingBatchCreate,
     ScreeningBatchCreate,
 )
 from app.labeling.forms import checked
-from app.labeling.models import Batch
+from app.labeling.models import Batch, BatchKind
 from app.labeling.plans import count_answered
 from app.labeling.progress import sampled_runs
 from app.projects import service as projects
@@ -60,6 +61,7 @@ def _new_batch_page(
         typed=typed or {},
         runs=sampled_runs(session, project),
         waiting=choices.count_without_demonstration(session, project),
+        writers=choices.writers(session, project),
         gradable=choices.count_to_grade(session, project),
         answered=count_answered(session, project),
         guidelines=projects.versions_of_guidelines(session, project),
@@ -75,7 +77,8 @@ def _new_batch_page(
 def _create(
     request: Request, session: Session, project: Project, admin: Person, form: FormData, kind: str, create: Create
 ) -> Response:
-    typed = {**dict(form), "use_cases": form.getlist("use_cases"), "form": kind}
+    lists = {name: form.getlist(name) for name in ("use_cases", "models")}
+    typed = {**dict(form), **lists, "form": kind}
     try:
         with session.begin_nested():  # a refused batch leaves nothing behind
             batch = create(session, project, admin, typed)
@@ -111,6 +114,26 @@ def _rankings(session: Session, project: Project, admin: Person, typed: dict[str
     )
     return service.create_ranking_batch(
         session, project, completions_by_prompt=found, kind=asked.kind, by=admin, **asked.rules()
+    )
+
+
+@router.post("/p/{slug}/labeling/comparisons")
+def create_comparisons(
+    request: Request, session: WriteSession, admin: Admin, project: CurrentProject, form: SentForm
+) -> Response:
+    return _create(request, session, project, admin, form, "comparisons", _comparisons)
+
+
+def _comparisons(session: Session, project: Project, admin: Person, typed: dict[str, Any]) -> Batch:
+    asked = checked(ComparisonBatchCreate, typed)
+    found = choices.completions_side_by_side(session, project, asked.models, asked.wanted(), limit=asked.count)
+    if not found:
+        raise Invalid(
+            "There is no such prompt for which all of these models wrote.",
+            mend="Choose other prompts or fewer models, or sample from each of them for the same prompts.",
+        )
+    return service.create_ranking_batch(
+        session, project, completions_by_prompt=found, kind=BatchKind.evaluation, by=admin, **asked.rules()
     )
 
 

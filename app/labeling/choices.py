@@ -1,8 +1,10 @@
-"""What can be asked for in a new batch: prompts without a demonstration, a run's completions, texts to grade."""
+"""What can be asked for in a new batch: prompts without a demonstration, completions of a run, or of chosen models side
+by side, texts to grade."""
 
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
@@ -21,6 +23,7 @@ from app.labeling.models import (
 from app.projects.models import Project
 from app.prompts.models import Prompt, Split
 from app.prompts.service import PromptFilter, conditions_of, count_by_split
+from app.registry.models import Model
 
 ALL = PromptFilter()
 _ASKS_FOR_DEMONSTRATIONS = (Batch.kind == BatchKind.demonstration, Batch.state != BatchState.closed)
@@ -81,6 +84,52 @@ def completions_of_run(
         by_prompt.setdefault(completion.prompt_id, []).append(completion)
     several = [(prompt_id, found[:most]) for prompt_id, found in by_prompt.items() if len(found) > 1]
     return dict(several[:limit])
+
+
+def best_of() -> ColumnElement[int]:
+    """Of how many a completion is the best, in a query over Completion; what nobody chose from is the best of 1."""
+    return func.coalesce(Completion.settings["best_of"].as_integer(), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A model, and for how many prompts it has a completion as it wrote it."""
+
+    model_id: uuid.UUID
+    name: str
+    prompts: int
+
+
+def writers(session: Session, project: Project) -> list[Writer]:
+    """The models that can be compared, the newest first."""
+    prompts = func.count(Completion.prompt_id.distinct())
+    query = (
+        select(Model.id, Model.name, prompts)
+        .join(Completion, Completion.model_id == Model.id)
+        .where(Model.project_id == project.id, best_of() == 1)
+        .group_by(Model.id)
+        .order_by(Model.created_at.desc(), Model.id)
+    )
+    return [Writer(*row) for row in session.execute(query)]
+
+
+def completions_side_by_side(
+    session: Session, project: Project, models: Sequence[uuid.UUID], wanted: PromptFilter, *, limit: int | None
+) -> dict[uuid.UUID, list[Completion]]:
+    """The newest that each of these models wrote for a prompt, of the prompts that all of them wrote for."""
+    query = (
+        select(Completion)
+        .join(Prompt, Prompt.id == Completion.prompt_id)
+        .where(Completion.model_id.in_(models), best_of() == 1, *conditions_of(project, wanted))
+        .order_by(Prompt.created_at, Prompt.id, Completion.created_at, Completion.id)
+    )
+    by_prompt: dict[uuid.UUID, dict[uuid.UUID | None, Completion]] = {}
+    for completion in session.scalars(query):
+        by_prompt.setdefault(completion.prompt_id, {})[completion.model_id] = completion
+    whole = [
+        (prompt_id, list(found.values())) for prompt_id, found in by_prompt.items() if len(found) == len(set(models))
+    ]
+    return dict(whole[:limit])
 
 
 def demonstrations_to_grade(

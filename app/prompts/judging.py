@@ -80,7 +80,8 @@ class Judge:
         row = read.looked.row
         opening = row.messages[-1].content[:OPENING]
         if read.digest in self._known:
-            return JudgedRow(read.number, Verdict.duplicate, "this prompt is there already", opening=opening)
+            known = "this prompt is there already"
+            return JudgedRow(read.number, Verdict.duplicate, known, content_hash=read.digest, opening=opening)
         try:
             split = self.book.place(
                 organisation=row.source_organisation, user=row.source_user, content=read.digest, wanted=row.split

@@ -20,6 +20,7 @@ from app.webhooks.models import Event
 from app.webhooks.service import publish
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _HUB = re.compile(r"hub:[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 BUILT_IN = ("starter", "smollm2")
 
@@ -176,6 +177,20 @@ def try_again(session: Session, model: Model, *, by: Person) -> None:
     model.state, model.error = ModelState.adding, None
     audit.record(session, by, "model.try_again", subject=model)
     enqueue(session, JobName.add_model, model.id)
+
+
+def outside_model(session: Session, project: Project, name: str, *, source: str, by: Person) -> Model:
+    """The model of that name of which only outputs are here; a new one, if there is none. Conflict: one is here."""
+    name = _NO_NAME.sub("-", name.strip())[:80].strip("-.") or "outside"
+    model = session.scalar(select(Model).where(Model.project_id == project.id, Model.name == name))
+    if model is None:
+        model = Model(project_id=project.id, name=name, kind=ModelKind.outside, source=source)
+        session.add(model)
+        session.flush()
+        audit.record(session, by, "model.add", subject=model, source=source)
+    if model.kind != ModelKind.outside:
+        raise Conflict(f"{name} is a model of this project.", mend="Sample from it, or call the other one otherwise.")
+    return model
 
 
 def register_trained(

@@ -17,6 +17,7 @@ KINDS = {
     ModelKind.sft: "A model fine-tuned on demonstrations (the paper, 3.5 and C.1)",
     ModelKind.reward: "A reward model: it scores a completion of a prompt (the paper, 3.5 and C.2)",
     ModelKind.policy: "A policy optimised for what labelers prefer (the paper, 3.5 and C.4)",
+    ModelKind.outside: "A model that is not here: only what it wrote was brought in",
 }
 MOST_FIGURES = 60
 

@@ -712,6 +712,7 @@ def upgrade() -> None:
                 "sft",
                 "reward",
                 "policy",
+                "outside",
                 name="modelkind",
                 native_enum=False,
                 create_constraint=True,
