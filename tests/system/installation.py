@@ -22,7 +22,7 @@ _LINK = re.compile(r"(http://\S+)(/welcome/\S+)")
 # A word at whose end each child is known.
 _MARKS = {
     "web": "app.serving",
-    "worker": "touchstone",  # its queue
+    "worker": "touchstone,playground",  # its queues
     "importer": "imports",
     "scheduler": "workers.scheduler",
     "redis": "redis-server",

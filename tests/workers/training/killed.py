@@ -207,7 +207,7 @@ def each_moment(name: str, folder: Path) -> Iterator[tuple[Moment, str]]:
     steps: list[int] = []
     RUNS[name](models, folder / "whole", lambda step: (steps.append(step.number), Signal.CONTINUE)[1])
     whole = left_behind(folder / "whole")
-    renamings = 0 if name == "sampling" else 1 + len(steps) // 2
+    renamings = 0 if name.startswith("sampling") else 1 + len(steps) // 2
     for moment in [("step", n) for n in steps] + [("os.rename", n + 1) for n in range(renamings)]:
         own = folder / f"{moment[0]}-{moment[1]}"
         ends = attempt(name, models, own, moment), attempt(name, models, own, None)
