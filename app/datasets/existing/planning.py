@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.core.storable import storable
-from app.datasets.existing.plain import Labeled, Order, Written
+from app.datasets.existing.plain import Labeled, Written
 from app.datasets.existing.shapes import ReadRow
 from app.labeling.models import Assignment, Batch, Demonstration, Item
 from app.labeling.service import MOST_COMPLETIONS
@@ -138,12 +138,12 @@ def _as_prompt(number: int, labeled: Labeled) -> RawRow:
 def keys_of(project: Project, prompt: str, labeled: Labeled, file: str) -> list[str]:
     """Names each ranking by all that it says, so that a file which comes twice is taken once; of one row also by how
     often its labeler has said the same before."""
-    said_before: Counter[Order] = Counter()
+    said_before: Counter[tuple[object, ...]] = Counter()
     keys = []
     for order in labeled.orders:
-        texts = [each.text for each in labeled.candidates]
-        said = [str(project.id), file, prompt, order.labeler, order.ranks, texts, said_before[order]]
-        said_before[order] += 1
+        texts, judgement = [each.text for each in labeled.candidates], (order.labeler, order.ranks)
+        said = [str(project.id), file, prompt, *judgement, texts, said_before[judgement]]
+        said_before[judgement] += 1
         keys.append("imported:" + hashlib.sha256(repr(said).encode()).hexdigest())
     return keys
 

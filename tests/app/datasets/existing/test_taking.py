@@ -101,6 +101,16 @@ def test_what_two_say_alike_is_said_twice(session: Session, project: Project, ad
     assert (again.counts["demonstrations"], again.counts["rankings"]) == (1, 0)
 
 
+@pytest.mark.parametrize("differing", [{"note": "y"}, {"all_bad": True}])
+def test_one_who_ranks_alike_again_may_remark_otherwise(
+    session: Session, project: Project, admin: Person, differing: dict[str, Any]
+) -> None:
+    said = {"labeler": "x", "ranks": [1, 2, 3], "note": "x"}
+    read = rows({**RANKED, "rankings": [said, {**said, **differing}]})
+    assert take_labels(session, project, read, file="f", by=admin).counts["rankings"] == 2
+    assert check_labels(session, project, read, file="f").is_empty
+
+
 def test_a_prompt_or_a_labeler_that_comes_again_goes_to_the_next_part(
     session: Session, project: Project, admin: Person
 ) -> None:
