@@ -42,7 +42,8 @@ class Note:
 
 def offer(session: Session, project: Project) -> Offer:
     ready = registry.models_of(session, project, ready=True)
-    return Offer([each for each in ready if each.kind in WRITERS], [each for each in ready if each.kind not in WRITERS])
+    judges = [each for each in ready if each.kind == ModelKind.reward]
+    return Offer([each for each in ready if each.kind in WRITERS], judges)
 
 
 def opening_choice(offered: Offer) -> dict[str, str]:

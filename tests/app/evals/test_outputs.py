@@ -184,6 +184,7 @@ def test_an_outside_models_page_offers_nothing_that_needs_the_model(
     with writing() as session:
         model = make_model(session, project, kind=ModelKind.outside, name="flan")
         model.storage_key = None
+        writer = make_model(session, project, kind=ModelKind.sft, name="sft-1")
     client = sign_in(admin)
     page = client.get(f"/p/{project.slug}/models/{model.id}").text
     assert "What it wrote" in page
@@ -192,7 +193,9 @@ def test_an_outside_models_page_offers_nothing_that_needs_the_model(
     assert "Outside" in client.get(f"/p/{project.slug}/models").text
     assert client.get(f"/p/{project.slug}/models/{model.id}/card.md").status_code == 200
     for address in ("models/playground", "runs/new/sampling", "runs/new/sft"):
-        assert str(model.id) not in client.get(f"/p/{project.slug}/{address}").text
+        form = client.get(f"/p/{project.slug}/{address}").text
+        assert str(writer.id) in form
+        assert str(model.id) not in form
 
 
 @pytest.mark.skipif(not EVALS.is_dir(), reason="no ../shared/data/evals beside the checkout")
