@@ -67,10 +67,14 @@ def _answers(
         return None, None
     try:
         asked = service.asked_by(person, project, ask_id)
-        return asked, service.board(asked)
+        waits = service.look(asked)  # it ends a question whose worker has died: without scripts nobody else looks
+        board = service.board(asked)
     except DomainError as error:
         notes.append(f"{error.message} {error.mend}".strip())
         return None, None
+    if waits is not None:
+        board.words = f"{waits.words} {waits.mend}".strip()
+    return asked, board
 
 
 def _uuid(text: str) -> uuid.UUID | None:

@@ -241,6 +241,24 @@ def test_what_was_said_is_there_without_scripts(
     assert "no answer on that side" in nothing.text
 
 
+def test_without_scripts_too_a_page_says_what_it_waits_for_and_that_its_worker_died(
+    sign_in: SignIn, researcher: Person, project: Project, models: list[Model], line_up: redis.Redis
+) -> None:
+    browser = sign_in(researcher)
+    ask_id = _ask(browser, project, models)
+    page = browser.get(f"{_address(project)}?ask={ask_id}").text
+    assert "A worker takes the question when it has ended what it is at." in page
+    assert line.take(line_up, ask_id, worker="box-1")
+    page = browser.get(f"{_address(project)}?ask={ask_id}").text
+    assert 'data-live="true"' in page
+    assert 'id="word" role="status" hidden' in page
+    line_up.delete(line.key_of(ask_id, "alive"))  # as when it has expired
+    page = browser.get(f"{_address(project)}?ask={ask_id}").text
+    assert "gives no sign any more" in page
+    assert 'data-live="false"' in page
+    assert "noscript" not in page
+
+
 def test_turns_come_and_go(sign_in: SignIn, researcher: Person, project: Project, models: list[Model]) -> None:
     browser = sign_in(researcher)
     page = browser.post(_address(project), data=_form(models, do="add")).text
