@@ -71,7 +71,8 @@ def is_cross_site(request: Request) -> bool:
 
 
 class Guard:
-    """Middleware: refuse cross-site writes, put the security headers on every answer.
+    """Middleware: refuse cross-site writes, and addresses that no database can look for; put the security headers on
+    every answer.
 
     Plain ASGI: Starlette's BaseHTTPMiddleware would pass every answer through a task and a queue of its own.
     """
@@ -91,7 +92,10 @@ class Guard:
                 message["headers"] = [*message["headers"], *(pair for pair in ours if pair[0] not in own)]
             await send(message)
 
-        if is_cross_site(Request(scope)):
+        if "\0" in scope["path"] or b"%00" in scope.get("query_string", b""):  # PostgreSQL has no place for it
+            refusal = PlainTextResponse("An address can't hold the character NUL.", 400)
+            await refusal(scope, receive, send_guarded)
+        elif is_cross_site(Request(scope)):
             refusal = PlainTextResponse("This request came from another site and was refused.", 403)
             await refusal(scope, receive, send_guarded)
         else:

@@ -13,10 +13,11 @@ from app.evals.judgments import Judgments, counting
 from app.labeling.models import Ranking
 from app.projects.models import Project, RatingSchema
 from app.prompts.models import Prompt
+from app.quality.models import Exclusion
 
 Read = TypeVar("Read")
 MOST = 6  # selections; three hundred thousand rankings of four take about 200 MiB
-Stamp = tuple[int, datetime | None, datetime | None, int]
+Stamp = tuple[int | datetime | None, ...]
 _kept: dict[tuple[str, uuid.UUID, Judgments], tuple[Stamp, Any]] = {}
 _guard = Lock()
 
@@ -49,4 +50,6 @@ def _stamp(session: Session, project: Project, judgments: Judgments) -> Stamp:
     columns = (func.count(), func.max(Ranking.created_at), func.max(Prompt.use_case_fixed_at))
     count, newest, sorted_at = session.execute(counting(select(*columns), project, judgments)).one()
     schemas = session.scalar(select(func.count()).where(RatingSchema.project_id == project.id)) or 0
-    return count, newest, sorted_at, schemas
+    changes = (func.count(), func.max(Exclusion.created_at), func.max(Exclusion.lifted_at))
+    excluded = session.execute(select(*changes).where(Exclusion.project_id == project.id)).one()
+    return count, newest, sorted_at, schemas, *excluded

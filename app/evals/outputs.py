@@ -68,7 +68,7 @@ def bring_outputs(session: Session, project: Project, rows: Iterable[RawRow], *,
         if prompt is None:
             continue
         if output.model not in models:
-            models[output.model] = _model(session, project, output.model, source=source, by=by)
+            models[output.model] = _model(session, project, output.model, by=by)
         told[output.number] = (prompt, models[output.model], output.text)
     _keep(session, told, brought, source=source)
     brought.refused.sort()
@@ -82,6 +82,8 @@ def _read(row: RawRow, source: str) -> Output | str:
     """The row's output; or what is wrong with it."""
     if row.problem:
         return row.problem
+    if not isinstance(row.values, dict):
+        return "is not an object with named fields"
     model, text = (_first(row.values, names) for names in (MODEL, TEXT))
     said = next((name for name in PROMPT if row.values.get(name)), None)
     if said is None:
@@ -124,9 +126,9 @@ def _prompts(
     return {number: by_hash[each] for number, each in digests.items() if not by_hash[each].is_retired}
 
 
-def _model(session: Session, project: Project, name: str, *, source: str, by: Person) -> Model | str:
+def _model(session: Session, project: Project, name: str, *, by: Person) -> Model | str:
     try:
-        return registry.outside_model(session, project, name, source=source, by=by)
+        return registry.outside_model(session, project, name, by=by)
     except Conflict as error:
         return f"is by a model that has the name of one of this project: {error.message} {error.mend}"
 

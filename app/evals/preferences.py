@@ -1,12 +1,23 @@
 """Who is preferred to whom: win rates over a baseline, at equal length too, and strengths from all comparisons."""
 
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import ceil, isfinite, nan
 
 import numpy as np
 
 from app.evals.judgments import Chosen, Duels, Rankings
-from app.evals.spread import Clusters, Estimate, Floats, Spread, quantile, share_of, sigmoid, spread
+from app.evals.spread import (
+    PROMPTS_IF_ALIKE,
+    Clusters,
+    Estimate,
+    Floats,
+    Spread,
+    is_alike,
+    quantile,
+    share_of,
+    sigmoid,
+    spread,
+)
 
 STEPS = 100
 SEPARATED = 12.0  # log odds: nobody loses once in a hundred thousand, so the figure is only "always"
@@ -106,10 +117,12 @@ def strengths(rankings: Rankings, baseline: int) -> list[Strength]:
     """Bradley and Terry's model over all duels, a tie as half a win, the best first. Who is linked to the baseline by
     no chain of duels, or always or never preferred, has no finite strength and is left out."""
     duels, count = rankings.duels, len(rankings.contestants)
-    linked = _linked(duels, baseline, count)
-    inside = np.isin(duels.one, linked) & np.isin(duels.other, linked)
-    linked = [each for each in linked if _is_finite(duels, inside, each)]
-    inside = np.isin(duels.one, linked) & np.isin(duels.other, linked)
+    linked, inside = list(range(count)), np.ones(len(duels.points), dtype=bool)
+    before: list[int] = []
+    while linked != before:  # who is left out may have been the only link of another
+        before = linked
+        inside = np.isin(duels.one, linked) & np.isin(duels.other, linked)
+        linked = [each for each in _linked(duels, inside, baseline) if _is_finite(duels, inside, each)]
     if baseline not in linked or not inside.any():
         return []
     others = [each for each in linked if each != baseline]
@@ -127,12 +140,13 @@ def strengths(rankings: Rankings, baseline: int) -> list[Strength]:
     return sorted(found, key=lambda each: -each.odds)
 
 
-def _linked(duels: Duels, baseline: int, count: int) -> list[int]:
-    """Contestants that a chain of duels leads to."""
+def _linked(duels: Duels, inside: Chosen, baseline: int) -> list[int]:
+    """Contestants that a chain of these duels leads to."""
     found, edge = {baseline}, [baseline]
     while edge:
         each = edge.pop()
-        near = {*duels.other[duels.one == each].tolist(), *duels.one[duels.other == each].tolist()} - found
+        mine, theirs = inside & (duels.one == each), inside & (duels.other == each)
+        near = {*duels.other[mine].tolist(), *duels.one[theirs].tolist()} - found
         found |= near
         edge += near
     return sorted(found)
@@ -163,6 +177,9 @@ def enough(rate: Estimate) -> Enough | None:
     difference = abs(rate.mean - 0.5)
     if difference < TOO_ALIKE:
         return Enough(is_told=False)
+    if is_alike(rate.spread):
+        prompts = PROMPTS_IF_ALIKE * (1 - difference) / difference
+        return Enough(is_told=False, more=max(1, ceil(prompts) - rate.prompts))
     needed = (difference / (quantile(float("inf")) + POWER)) ** 2
     stays = rate.spread.of_labelers
     if needed <= stays:

@@ -64,7 +64,7 @@ def evaluations_page(
     return render(request, "evals/evaluations.html", asked=asked, **_found(session, project, asked))
 
 
-def _found(session: Session, project: Project, asked: Asked) -> dict[str, Any]:
+def _found(session: Session, project: Project, asked: Asked, *, with_slices: bool = True) -> dict[str, Any]:
     judgments = asked.judgments()
     judged = service.judged_contestants(session, project, judgments=judgments)
     chosen = next((each for each in judged if str(each.contestant) == asked.baseline), None)
@@ -72,7 +72,11 @@ def _found(session: Session, project: Project, asked: Asked) -> dict[str, Any]:
         raise NotFound("No counting ranking holds this model.", mend="Choose another baseline.")
     sft = (each for each in judged if each.model.kind == ModelKind.sft)
     chosen = chosen or next(sft, judged[0] if judged else None)
-    found = service.standings(session, project, chosen.contestant, judgments=judgments) if chosen else None
+    found = (
+        service.standings(session, project, chosen.contestant, judgments=judgments, with_slices=with_slices)
+        if chosen
+        else None
+    )
     return {
         "found": found or (),
         "judged": judged,
@@ -117,7 +121,7 @@ def figure_csv(
 
 
 def _figure(session: Session, project: Project, asked: Asked, key: str) -> Figure:
-    figures: list[Figure] = _found(session, project, asked)["figures"]
+    figures: list[Figure] = _found(session, project, asked, with_slices=False)["figures"]
     found = next((each for each in figures if each.key == key), None)
     if found is None:
         raise NotFound("There is no such figure.", mend="Open the evaluations page: it lists those there are.")

@@ -24,6 +24,8 @@ from app.evals.spread import Clusters, Estimate, Floats, mean_of, share_of
 from app.projects.models import Project
 from app.registry.models import Model
 
+MOST_SLICES = 12  # every row of an import may name a source of its own
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -63,7 +65,9 @@ class Standings:
     judgments: int
 
 
-def standings(session: Session, project: Project, baseline: Contestant, *, judgments: Judgments) -> Standings:
+def standings(
+    session: Session, project: Project, baseline: Contestant, *, judgments: Judgments, with_slices: bool = True
+) -> Standings:
     """Every judged contestant against `baseline`, which must be one of them."""
     rankings = at_hand(read_rankings, session, project, judgments)
     found = _strengths(rankings, baseline)
@@ -72,8 +76,8 @@ def standings(session: Session, project: Project, baseline: Contestant, *, judgm
     return Standings(
         baseline=next(each for each in judged if each.contestant == baseline),
         rows=sorted(rows, key=lambda row: -(row.win_rate.mean if row.win_rate else 0.5)),
-        by_use_case=_slices(rankings, baseline, rankings.use_cases),
-        by_source=_slices(rankings, baseline, rankings.sources),
+        by_use_case=_slices(rankings, baseline, rankings.use_cases) if with_slices else [],
+        by_source=_slices(rankings, baseline, rankings.sources) if with_slices else [],
         scales=list(rankings.scales),
         flags=list(rankings.flags),
         judgments=len(rankings),
@@ -115,12 +119,12 @@ def _said(column: Floats, clusters: Clusters) -> tuple[Floats, Clusters]:
 
 
 def _slices(rankings: Rankings, baseline: Contestant, column: Column) -> list[Slice]:
-    """The win rates by what the rankings' prompts are called, the most frequent first; none where all are alike."""
+    """The win rates by what the rankings' prompts are called, of the most frequent; none where all are alike."""
     base = rankings.number_of(baseline)
     if len(column.names) < 2 or base is None:
         return []
     slices = []
-    for code in np.argsort(-np.bincount(column.codes), kind="stable"):
+    for code in np.argsort(-np.bincount(column.codes), kind="stable")[:MOST_SLICES]:
         rates = {
             contestant: win_rate(against(rankings, number, base, chosen=column.codes == code))
             for number, contestant in enumerate(rankings.contestants)

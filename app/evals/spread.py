@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.integer[Any]]
 
 _Z = NormalDist().inv_cdf(0.975)
+PROMPTS_IF_ALIKE = _Z**2  # Wilson's interval is as wide as if so many more prompts had said otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +89,13 @@ def _clustered(influences: Floats, codes: Codes) -> tuple[float, int]:
 
 
 def mean_of(values: Floats, clusters: Clusters) -> Estimate | None:
-    """The mean of judgments' values; none without any."""
+    """The mean of judgments' values; none without any. No interval where all prompts say the same."""
     if not len(values):
         return None
     mean = float(values.mean())
     found = spread((values - mean) / len(values), clusters)
-    return _estimate(mean, mean - found.reach, mean + found.reach, clusters, found)
+    reach = nan if is_alike(found) else found.reach
+    return _estimate(mean, mean - reach, mean + reach, clusters, found)
 
 
 def share_of(values: Floats, clusters: Clusters) -> Estimate | None:
@@ -106,15 +108,20 @@ def share_of(values: Floats, clusters: Clusters) -> Estimate | None:
     return _estimate(mean, low, high, clusters, found)
 
 
+def is_alike(found: Spread) -> bool:
+    """Whether all prompts say the same, so that nothing is seen of how they differ."""
+    return found.variance < 1e-20
+
+
 def share_interval(mean: float, found: Spread, *, prompts: int) -> tuple[float, float]:
     """The interval of a share. Where all prompts agree: what as many of them leave possible (Wilson 1927, eq. 4)."""
     if not isfinite(found.variance):
         return nan, nan
-    if 0 < mean < 1 and found.variance > 1e-30:
+    if 0 < mean < 1 and not is_alike(found):
         odds, reach = log(mean / (1 - mean)), found.reach / (mean * (1 - mean))
         return sigmoid(odds - reach), sigmoid(odds + reach)
-    possible = _Z**2 / (prompts + _Z**2)
-    return (max(0.0, mean - possible), mean) if mean == 1 else (mean, min(1.0, mean + possible))
+    possible = PROMPTS_IF_ALIKE / (prompts + PROMPTS_IF_ALIKE)
+    return max(0.0, mean - possible), min(1.0, mean + possible)
 
 
 def _estimate(mean: float, low: float, high: float, clusters: Clusters, found: Spread) -> Estimate:

@@ -37,11 +37,28 @@ def count_to_sort(session: Session, project: Project, person: Person) -> int:
 
 
 def _for(project: Project, person: Person) -> list[ColumnElement[bool]]:
-    """Prompts in use that are open, that this person said nothing of, and that hold nothing they avoid."""
+    """Prompts in use that are open and in no batch, that this person said nothing of, and that hold nothing they
+    avoid."""
+    in_a_batch = exists().where(Item.prompt_id == Prompt.id)
     said = exists().where(UseCaseLabel.prompt_id == Prompt.id, UseCaseLabel.person_id == person.id)
     marks = cast(Prompt.flags, String)
     avoided = [marks.contains(f'"{content.value}"') for content in sorted(preferences_of(person).avoided)]
-    return [Prompt.project_id == project.id, *HAS_NO_USE_CASE, ~Prompt.is_retired, ~said, ~or_(False, *avoided)]
+    return [
+        Prompt.project_id == project.id,
+        *HAS_NO_USE_CASE,
+        ~Prompt.is_retired,
+        ~said,
+        ~in_a_batch,
+        ~or_(False, *avoided),
+    ]
+
+
+def shown_before(session: Session, project: Project, person: Person, prompt_id: uuid.UUID) -> Prompt | None:
+    """The prompt, if this person sorted it or it is among those for them; an address opens no other."""
+    mine = select(Prompt).where(Prompt.id == prompt_id)
+    if own_word(session, person, prompt_id) is not None:
+        return session.scalar(mine.where(Prompt.project_id == project.id))
+    return session.scalar(mine.where(*_for(project, person)))
 
 
 def refuse_who_may_not(session: Session, project: Project, person: Person) -> None:

@@ -11,13 +11,12 @@ from app.accounts.deps import SignedIn
 from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.core.deps import ReadSession
-from app.core.errors import DomainError, Forbidden, Invalid, NotFound
+from app.core.errors import DomainError, Forbidden, Invalid
 from app.core.pages import render
 from app.labeling import sorting
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
-from app.prompts.models import Prompt, UseCase
-from app.prompts.service import prompt_of_project
+from app.prompts.models import UseCase
 
 router = APIRouter(prefix="/p/{slug}/prompts/sort")
 
@@ -45,7 +44,7 @@ def _page(
         sorting.refuse_who_may_not(session, project, person)
     except Forbidden as refused:
         return render(request, "labeling/sort.html", status=refused.status, **values | {"error": refused})
-    asked = _of_project(session, project, again) if again else None
+    asked = sorting.shown_before(session, project, person, again) if again else None
     return render(
         request,
         "labeling/sort.html",
@@ -56,13 +55,6 @@ def _page(
             "before": sorting.own_word(session, person, last) if last else None,
         },
     )  # fmt: skip
-
-
-def _of_project(session: Session, project: Project, prompt_id: uuid.UUID) -> Prompt | None:
-    try:
-        return prompt_of_project(session, project, prompt_id)
-    except NotFound:
-        return None
 
 
 @router.post("")

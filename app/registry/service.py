@@ -179,17 +179,25 @@ def try_again(session: Session, model: Model, *, by: Person) -> None:
     enqueue(session, JobName.add_model, model.id)
 
 
-def outside_model(session: Session, project: Project, name: str, *, source: str, by: Person) -> Model:
-    """The model of that name of which only outputs are here; a new one, if there is none. Conflict: one is here."""
-    name = _NO_NAME.sub("-", name.strip())[:80].strip("-.") or "outside"
-    model = session.scalar(select(Model).where(Model.project_id == project.id, Model.name == name))
-    if model is None:
-        model = Model(project_id=project.id, name=name, kind=ModelKind.outside, source=source)
-        session.add(model)
-        session.flush()
-        audit.record(session, by, "model.add", subject=model, source=source)
-    if model.kind != ModelKind.outside:
-        raise Conflict(f"{name} is a model of this project.", mend="Sample from it, or call the other one otherwise.")
+def outside_model(session: Session, project: Project, name: str, *, by: Person) -> Model:
+    """The model that is called so elsewhere, of which only outputs are here; a new one, if there is none. What can't
+    stand in a name is left out, and names that are alike then get numbers. Conflict: a model here has it."""
+    said = name.strip()
+    outside = (Model.project_id == project.id, Model.kind == ModelKind.outside)
+    model = session.scalar(select(Model).where(*outside, Model.source == said))
+    if model is not None:
+        return model
+    cleaned = _NO_NAME.sub("-", said)[:70].strip("-.") or "outside"
+    here = session.scalar(select(Model).where(Model.project_id == project.id, Model.name == cleaned))
+    if here is not None and here.kind != ModelKind.outside:
+        raise Conflict(
+            f"{cleaned} is a model of this project.", mend="Sample from it, or call the other one otherwise."
+        )
+    free = free_name(session, project.id, cleaned)
+    model = Model(project_id=project.id, name=free, kind=ModelKind.outside, source=said)
+    session.add(model)
+    session.flush()
+    audit.record(session, by, "model.add", subject=model, source=said)
     return model
 
 

@@ -31,6 +31,7 @@ from app.labeling.models import (
     RankingPlace,
 )
 from app.labeling.ranks import dense
+from app.labeling.sorting import fix_use_cases
 from app.projects import service as projects
 from app.projects.models import Project
 from app.prompts import service as prompts
@@ -88,6 +89,8 @@ class _Writer:
             if len(self.rows[Item]) >= ROWS_AT_ONCE:
                 self._flush()
         self._flush()
+        for batch in self.batches.values():
+            fix_use_cases(self.session, batch)
 
     def _item(self, batch: Batch, prompt: str, labeled: Labeled, orders: Sequence[Keyed]) -> None:
         batch.overlap = max(batch.overlap, len(orders))

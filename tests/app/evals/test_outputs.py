@@ -78,12 +78,12 @@ def test_the_same_file_again_brings_nothing_twice(session: Session) -> None:
         ({"prompt": FOX, "model": "flan", "output": "  "}, "has no output"),
         ({"prompt": FOX, "model": "flan", "output": 7}, "has no output"),
         ({"prompt": {"a": 1}, "model": "flan", "output": "One."}, ""),
+        (3, "is not an object"),
+        ([1], "is not an object"),
         ({"prompt": FOX, "model": "flan", "output": "x" * 100_001}, "more than 100,000 characters"),
     ],
 )
-def test_a_row_that_can_not_be_taken_is_told_and_the_others_are_taken(
-    session: Session, bad: dict[str, object], said: str
-) -> None:
+def test_a_row_that_can_not_be_taken_is_told_and_the_others_are_taken(session: Session, bad: object, said: str) -> None:
     brought = bring(session, make_project(session), lines(row("flan", "Good.", "Why?"), bad))
     assert brought.taken == 1
     ((number, reason),) = brought.refused
@@ -104,6 +104,13 @@ def test_a_name_that_a_model_of_the_project_has_is_refused(session: Session) -> 
     brought = bring(session, project, lines(row("sft", "One."), row("flan", "Two.")))
     assert brought.models == {"flan": 1}
     assert "sft is a model of this project" in brought.refused[0][1]
+
+
+def test_models_whose_names_are_alike_once_cleaned_stay_apart(session: Session) -> None:
+    project = make_project(session)
+    content = lines(*(row(name, "One.") for name in ("gpt 4", "gpt-4", "模型", "модель")))
+    assert bring(session, project, content).models == {"gpt-4": 1, "gpt-4-2": 1, "outside": 1, "outside-2": 1}
+    assert bring(session, project, content).known == 4
 
 
 def test_instructions_with_inputs_tables_and_conversations_are_prompts_too(session: Session) -> None:

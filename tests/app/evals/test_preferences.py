@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.evals.contestants import Contestant
 from app.evals.judgments import Column, Rankings
-from app.evals.preferences import against, enough, strengths, win_rate, win_rate_at_equal_length
+from app.evals.preferences import Enough, against, enough, strengths, win_rate, win_rate_at_equal_length
 from app.evals.spread import Clusters, sigmoid
 
 Placed = Sequence[tuple[int, int, int]]  # contestant, rank, length
@@ -117,6 +117,31 @@ def test_strengths_are_those_of_another_library() -> None:
 def test_who_never_loses_and_who_meets_nobody_have_no_strength() -> None:
     rankings = table([duel(0, 1, 1), duel(0, 1, 0), duel(2, 1, 1), duel(3, 4, 1), duel(3, 4, 0)], contestants=5)
     assert {each.contestant for each in strengths(rankings, baseline=0)} == {0, 1}
+
+
+def test_who_was_linked_only_through_one_without_a_strength_has_none_either() -> None:
+    """Nobody loses to 2 but for nobody: without it nothing joins 3 and 4 to the baseline."""
+    duels = [duel(0, 1, 1)] * 6 + [duel(0, 1, 0)] * 4 + [duel(2, 0, 1), duel(2, 3, 1)]
+    duels += [duel(3, 4, 1)] * 9 + [duel(3, 4, 0)] * 3
+    assert {each.contestant for each in strengths(table(duels, contestants=5), baseline=0)} == {0, 1}
+
+
+def test_what_all_prompts_say_alike_is_told_when_there_are_enough_of_them() -> None:
+    def of(points: float, prompts: int) -> Enough:
+        rate = win_rate(against(table([duel(0, 1, points)] * prompts, contestants=2), 0, 1))
+        assert rate is not None
+        found = enough(rate)
+        assert found is not None
+        return found
+
+    assert of(1, 2) == Enough(is_told=False, more=2)
+    assert of(1, 4) == Enough(is_told=True)
+    assert of(0.5, 50) == Enough(is_told=False)
+    halves = [[(0, 1, 5), (0, 2, 5), (1, 2, 5)]] * 2  # of two completions one wins and one ties
+    rate = win_rate(against(table(halves, contestants=2), 0, 1))
+    assert rate is not None
+    assert rate.mean == 0.75
+    assert rate.low < 0.5 < rate.high, "two prompts tell nothing"
 
 
 def test_at_equal_length_nothing_is_left_of_what_length_decided() -> None:

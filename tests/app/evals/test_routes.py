@@ -109,3 +109,14 @@ def test_many_judgments_come_after_the_page(
     assert "6 rankings count" not in page
     assert f'hx-get="{start}?by=people&amp;figures=true"' in page
     assert "6 rankings count" in client.get(f"{start}?by=people&figures=true").text
+
+
+def test_an_address_with_a_nul_is_refused_before_any_database_sees_it(
+    sign_in: SignIn, researcher: Person, project: Project
+) -> None:
+    client = sign_in(researcher)
+    for address in (f"/p/{project.slug}/evaluations?source=%00", f"/p/{project.slug}%00/evaluations"):
+        answer = client.get(address)
+        assert answer.status_code == 400
+        assert "NUL" in answer.text
+        assert "content-security-policy" in answer.headers

@@ -14,6 +14,7 @@ from app.labeling.models import Assignment, Batch, BatchKind, Completion, Item, 
 from app.projects import service as projects
 from app.projects.models import Project
 from app.prompts.models import Prompt, UseCase
+from app.quality.exclusions import exclude, lift
 from app.registry.models import Model, ModelKind
 from tests.factories import make_completion, make_model, make_person, make_project, make_prompt
 
@@ -180,3 +181,19 @@ def test_win_rates_by_use_case_and_on_one_of_them(session: Session, models: tupl
     assert found.by_source == [], "all of one source"
     only = Judgments(use_case=UseCase.extract)
     assert over(session, project, sft, judgments=only)[Contestant(policy.id)].mean == 0.0
+
+
+def test_what_a_lead_leaves_out_instead_of_other_work_counts_at_once(
+    session: Session, models: tuple[Project, Model, Model]
+) -> None:
+    """As many rankings count as before, and the newest is the same."""
+    project, sft, policy = models
+    one, other, third = make_person(session), make_person(session), make_person(session)
+    rank(session, project, one, {policy: 1, sft: 2})
+    rank(session, project, other, {policy: 2, sft: 1})
+    rank(session, project, third, {policy: 1, sft: 1})
+    first = exclude(session, project, one, reason="Hasty.", by=third)
+    assert over(session, project, sft)[Contestant(policy.id)].mean == 0.25
+    lift(session, project, first.id, by=third)
+    exclude(session, project, other, reason="Hasty.", by=third)
+    assert over(session, project, sft)[Contestant(policy.id)].mean == 0.75

@@ -57,6 +57,19 @@ def test_where_all_agree_the_interval_is_what_so_many_prompts_leave_possible(
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
 
 
+def test_where_all_are_tied_the_interval_goes_both_ways() -> None:
+    found = share_of(np.full(4, 0.5), clusters([0, 1, 2, 3], [0] * 4))
+    assert found is not None
+    assert found.low == pytest.approx(1 - found.high)
+    assert found.low < 0.1
+
+
+def test_a_mean_that_all_prompts_share_has_no_interval() -> None:
+    found = mean_of(np.full(3, 5.0), clusters([0, 1, 2], [0] * 3))
+    assert found is not None
+    assert not found.has_interval
+
+
 def test_a_share_stays_between_none_and_all() -> None:
     values = np.array([1.0] * 97 + [0.0] * 3)
     found = share_of(values, clusters(list(range(100)), [0] * 100))

@@ -1,5 +1,6 @@
 """Labelers sort prompts without a use case; what they agree on becomes the prompt's."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -11,12 +12,16 @@ from app.accounts.models import Person, PersonState
 from app.accounts.preferences import Content, Preferences, set_preferences
 from app.core.db import reading, writing
 from app.core.errors import Conflict, Forbidden, NotFound
+from app.datasets.existing.cells import label_rows
+from app.datasets.existing.shapes import read_labels
+from app.datasets.existing.taking import take_labels
 from app.labeling.models import UseCaseLabel
 from app.labeling.plans import Planned, add_items
 from app.labeling.sorting import count_to_sort, next_to_sort, say_use_case
 from app.projects import pauses
 from app.projects.models import Project
 from app.prompts.models import Prompt, UseCase
+from app.prompts.readers import ImportFormat
 from app.prompts.service import count_unsorted
 from tests.app.quality.rows import make_batch
 from tests.factories import make_person, make_project, make_prompt
@@ -188,3 +193,25 @@ def test_no_choice_is_refused_in_words_with_the_same_prompt(
     assert answer.status_code == 422
     assert "Please choose what the prompt is for." in answer.text
     assert "Shorten this, please." in answer.text
+
+
+def test_prompts_that_came_with_their_labels_hide_no_others(project: Project, labeler: Person, admin: Person) -> None:
+    rows = [{"prompt": f"Number {number}?", "chosen": "Yes.", "rejected": "No."} for number in range(60)]
+    with writing() as session:
+        content = "\n".join(json.dumps(row) for row in rows).encode()
+        labels = read_labels(label_rows(content, ImportFormat.jsonl), None)
+        take_labels(session, session.get_one(Project, project.id), labels, file="pairs.jsonl", by=admin)
+    alone = one_prompt(project)
+    with reading() as session:
+        assert count_to_sort(session, project, labeler) == 1
+        assert count_unsorted(session, project) == 1
+    assert is_asked(project, labeler, alone)
+
+
+def test_a_prompt_that_somebody_else_sorted_is_not_shown_by_its_id(
+    project: Project, labeler: Person, sign_in: SignIn
+) -> None:
+    hidden = one_prompt(project, text="A secret number.", retired=True)
+    page = sign_in(labeler).get(f"/p/{project.slug}/prompts/sort?again={hidden.id}")
+    assert page.status_code == 200
+    assert "A secret number." not in page.text
