@@ -40,6 +40,9 @@ class Settings(BaseSettings):
         gt=0,
         description="How long a trainer waits for sampling workers that give no sign before it draws itself.",
     )
+    playground_idle_minutes: float = Field(
+        10.0, gt=0, le=10_080, description="How long the playground's models stay loaded after the last question."
+    )
     sweep_seconds: float = Field(10.0, gt=0, description="How often stale and lost runs are looked for.")
     webhook_private_addresses: bool = Field(
         False, description="Whether webhooks may go to private networks and this machine, and without TLS."

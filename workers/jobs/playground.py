@@ -53,7 +53,7 @@ def answer(ask_id: uuid.UUID, pulse: Pulse, shelf: Shelf) -> None:
         with line.connected() as client:
             asked = line.take(client, ask_id, worker=pulse.name)
             if asked is not None:
-                with Told(client, ask_id, pulse) as told:
+                with shelf.in_use(), Told(client, ask_id, pulse) as told:
                     _answer(asked, told, shelf)
     except (line.LineAway, redis.RedisError) as error:
         logger.warning("question %s: its page can't be reached: %s", ask_id, error)

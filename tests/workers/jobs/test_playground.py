@@ -2,6 +2,7 @@
 
 import signal
 import uuid
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import redis
 import torch
 from sqlalchemy import update
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from app.core.config import Settings
 from app.core.db import writing
@@ -22,10 +23,12 @@ from app.playground.questions import Question
 from app.registry.models import Model, ModelKind, ModelState
 from app.runs import workers
 from app.runs.configs import RunKind
+from tests.conftest import forget_settings
 from tests.factories import make_model
 from tests.workers.jobs.conftest import World
 from tests.workers.jobs.processes import eventually, running_redis, running_worker
 from tests.workers.tiny import save_base, tiny_config
+from workers.jobs import playground
 from workers.jobs.playground import Writing, _tell, answer
 from workers.jobs.pulse import Pulse
 from workers.jobs.shelf import Shelf
@@ -118,6 +121,22 @@ def test_what_the_last_question_used_stays_loaded_and_nothing_else(
     assert (str(second.storage_key) in shelf, str(world.base.storage_key) in shelf) == (True, False)
     shelf.clear()
     assert str(second.storage_key) not in shelf
+
+
+def test_what_stays_loaded_is_let_go_whole_when_nobody_asks(
+    world: World, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOUCHSTONE_PLAYGROUND_IDLE_MINUTES", "0.01")
+    forget_settings()
+    shelf, loaded = Shelf(), []
+
+    def load(folder: Path) -> PreTrainedModel:
+        loaded.append(weakref.ref(policy := load_policy(folder)))
+        return policy
+
+    monkeypatch.setattr(playground, "load_policy", load)
+    answer(_ask(world, client, world.base).id, Pulse(), shelf)
+    eventually(lambda: [policy() for policy in loaded] == [None], what="its memory is free", timeout=20)
 
 
 def test_a_side_that_can_not_answer_says_why_and_the_other_answers(
