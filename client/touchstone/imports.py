@@ -91,7 +91,8 @@ class PromptImport:
         return self._told("continue")
 
     def discard(self) -> "PromptImport":
-        """Take back what has arrived of one that is not done; nothing of it was in use."""
+        """Remove what has arrived of one that is not done. Refused (ApiError, 409) while some of it is in use
+        already: then go on with it, or withdraw what is in use first."""
         return self._told("discard")
 
     def take_back(self, reason: str) -> "PromptImport":

@@ -107,7 +107,8 @@ def start_prompt_import(
 
 @router.post("/{import_id}/{act}")
 def act_on_prompt_import(admin: Admin, project: CurrentProject, import_id: uuid.UUID, act: Act) -> PromptImportRead:
-    """Stop after the rows at hand; go on from there; or take back what has arrived of an import that is not done."""
+    """Stop after the rows at hand; go on from there; or discard what has arrived of an import that is not
+    done. What is in use already is never discarded: then this is refused, with how many prompts are."""
     return _read(act_on(project, import_id, act, by=admin))
 
 

@@ -10,6 +10,7 @@ from app.accounts import audit
 from app.accounts.models import Person
 from app.core.clock import now
 from app.core.db import writing
+from app.core.errors import Conflict
 from app.core.storage import get_artefacts
 from app.prompts.intake import service
 from app.prompts.models import ImportState, Prompt, PromptImport
@@ -18,13 +19,24 @@ ROWS_AT_ONCE, PARTS_AT_ONCE = 500, 40
 
 
 def discard(session: Session, row: PromptImport, *, by: Person) -> None:
-    """End it for good. It keeps the key of its upload until all of it is gone."""
+    """End it for good. It keeps the key of its upload until all of it is gone. Conflict: some of it is in use."""
     row = service.locked(session, row)
     service.must_be(row, ImportState.draft, ImportState.stopped, ImportState.failed)
+    _refuse_in_use(session, row)
     row.state, row.finished_at = ImportState.discarded, now()
     row.upload_key = row.upload_key or service.hub_key(row)
     removed = session.scalar(select(func.count()).select_from(Prompt).where(_never_in_use(row.id)))
     audit.record(session, by, "prompts.import.discard", subject=row, removed=removed)
+
+
+def _refuse_in_use(session: Session, row: PromptImport) -> None:
+    """What is in use may be in a batch already: only a person withdraws it, knowing which."""
+    in_use = select(func.count()).where(Prompt.import_id == row.id, Prompt.is_retired.is_(False))
+    if count := session.scalar(in_use):
+        raise Conflict(
+            f"{count:,} prompt{' of this import is' if count == 1 else 's of this import are'} in use already.",
+            mend="Continue it, so that the rest comes into use too; or withdraw what is in use, then discard it.",
+        )
 
 
 def remove_next(import_id: uuid.UUID) -> None:

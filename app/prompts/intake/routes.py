@@ -106,7 +106,8 @@ def one_import(
         verdict: report.first_left_out(session, row, verdict) for verdict in (Verdict.refused, Verdict.duplicate)
     }
     template = "prompts/_import.html" if wants_fragment(request) else "prompts/import_progress.html"
-    standing = report.standing(session, row) if row.state == ImportState.done else None
+    has_standing = row.state in (ImportState.done, ImportState.stopped, ImportState.failed)
+    standing = report.standing(session, row) if has_standing else None
     return render(
         request, template, row=row, left_out=left_out, standing=standing, waits_in_vain=waits_in_vain, report=report,
         verdicts=Verdict, start=_address(project, row),

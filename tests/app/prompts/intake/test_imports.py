@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import uuid
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +23,7 @@ from app.prompts.intake.settings import ImportSettings
 from app.prompts.models import HeldFor, ImportState, Prompt, PromptImport, PromptKind, Verdict
 from app.prompts.readers import RawRow
 from tests.app.prompts.intake.at_work import draft, jsonl, start, take, texts, work
+from tests.conftest import SignIn
 from workers.jobs import prompt_import
 from workers.jobs.sweep import sweep_once
 
@@ -30,6 +32,11 @@ def pool(project: Project) -> list[Prompt]:
     with reading() as session:
         query = select(Prompt).where(Prompt.project_id == project.id, Prompt.is_retired.is_(False))
         return list(session.scalars(query.order_by(Prompt.import_row, Prompt.id)))
+
+
+def all_prompts() -> int:
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(Prompt)) or 0
 
 
 def left_out(row: PromptImport) -> list[dict[str, object]]:
@@ -109,6 +116,36 @@ def test_what_is_stopped_goes_on_or_goes_away(project: Project, admin: Person, m
         assert session.scalar(select(func.count()).select_from(Prompt)) == 0
         with pytest.raises(Conflict, match="discarded"):
             service.resume(session, session.get_one(PromptImport, import_id), by=admin)
+
+
+def test_what_is_in_use_is_never_discarded(
+    sign_in: SignIn, project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "ROWS_AT_ONCE", 2)
+    import_id = draft(project, admin, jsonl(*({"prompt": f"Number {n}"} for n in range(5))))
+    start(import_id, admin)
+    settle_chunk = settling.settle_chunk
+
+    def asked_to_stop(*args: Any, **values: Any) -> bool:
+        settle_chunk(*args, **values)
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "settle_chunk", asked_to_stop)
+        assert work(import_id).state == ImportState.stopped
+    with pytest.raises(Conflict, match="2 prompts of this import are in use already"):
+        acts.act_on(project, import_id, "discard", by=admin)
+    page = f"/p/{project.slug}/prompts/imports/{import_id}"
+    assert "prompts of it are in use already" in sign_in(admin).get(page).text
+    assert "Discard what arrived" not in sign_in(admin).get(page).text
+    in_use = pool(project)
+    assert (len(in_use), all_prompts()) == (2, 5)
+    for prompt in in_use:
+        with writing() as session:
+            prompts.withdraw(session, session.get_one(Prompt, prompt.id), by=admin)
+    assert "Discard what arrived" in sign_in(admin).get(page).text
+    assert acts.act_on(project, import_id, "discard", by=admin).state == ImportState.discarded
+    assert all_prompts() == 2, "what was in use is withdrawn, and stays"
 
 
 def test_what_a_large_discard_leaves_goes_with_the_sweeps(
