@@ -336,15 +336,18 @@ def test_a_question_says_what_it_waits_for(asked: Asked, project: Project) -> No
 
 
 def test_a_redis_that_goes_away_ends_the_stream_in_words(asked: Asked, line_up: redis.Redis) -> None:
+    end = threading.Thread(target=line_up.shutdown, kwargs={"nosave": True})
+
     async def words() -> list[dict[str, object]]:
         heard = []
         async for _, said in listen(asked, after="0"):
             heard.append(said)
             if said["kind"] == "note":
-                threading.Thread(target=line_up.shutdown, kwargs={"nosave": True}).start()
+                end.start()
         return heard
 
     last = asyncio.run(words())[-1]
+    end.join()  # it reads its connection's end, which the fixture closes
     assert (last["kind"], last["bad"]) == ("over", True)
     assert "The queue (Redis) does not answer" in str(last["words"])
 
