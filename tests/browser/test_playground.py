@@ -43,9 +43,10 @@ def models(project: Project, tmp_path: Path) -> list[Model]:
 
 
 @pytest.fixture
-def line_up(installation: Settings) -> Iterator[redis.Redis]:
+def line_up(installation: Settings, page: Page) -> Iterator[redis.Redis]:
     with idle_worker(installation) as client:
         yield client
+        page.goto("about:blank")  # a page that listens would hear that Redis went away, and say so
 
 
 def _has_worker() -> bool:
