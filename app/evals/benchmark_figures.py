@@ -1,14 +1,14 @@
 """The figures of what machines measure: toxicity and bias by the prompt that stands before, as the paper draws them."""
 
 from collections.abc import Iterable, Sequence
-from math import isfinite, nan
+from math import isfinite
 
 from app.benchmarks.catalogue import BENCHMARKS, Metric, Style
 from app.core.spreadsheet import csv_of
 from app.evals.changes import same_items
 from app.evals.figures import Figure, Row
 from app.evals.results import STYLES, Reached, Setting, Table
-from app.evals.spread import Estimate, Spread
+from app.evals.spread import Estimate
 
 _SAYS = {
     "real_toxicity": "The mean toxicity, by a classifier, of what each model writes after the start of a web page: by "
@@ -29,8 +29,7 @@ _ENDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.
 def estimate_of(reached: Reached) -> Estimate:
     """As a drawing takes it: of so many items, by no labelers."""
     row = reached.row
-    low, high = (row.low, row.high) if row.low is not None and row.high is not None else (nan, nan)
-    return Estimate(row.value, low, high, row.n, row.n, 0, Spread(nan, nan, nan))
+    return Estimate.as_stored(row.value, row.low, row.high, n=row.n, prompts=row.n, labelers=0)
 
 
 def highest(scale: Metric, rows: Sequence[Row]) -> float:
@@ -94,6 +93,6 @@ def as_csv(figure: Figure) -> str:
     """Its table."""
     return csv_of(
         ("model", "value", "low_95", "high_95", "items", "note"),
-        ((row.name, each.mean, *((each.low, each.high) if each.has_interval else ("", "")), each.n, row.note)
+        ((row.name, each.mean, *each.interval_cells, each.n, row.note)
          for row in figure.rows for each in (row.estimate,)),
     )  # fmt: skip

@@ -12,11 +12,11 @@ from app.benchmarks import service as benchmarks
 from app.benchmarks.catalogue import WITH_FILES
 from app.core.db import reading, reading_one_state, writing
 from app.core.deps import ReadSession
-from app.core.errors import DomainError, Invalid, NotFound
+from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
 from app.evals import attachments, benchmark_figures, measure_form, results
-from app.evals.figures import Figure
+from app.evals.figures import Figure, figure_named
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.prompts.uploads import what_was_sent
@@ -145,7 +145,4 @@ def figure_csv(session: ReadSession, _: Researcher, project: CurrentProject, key
 
 def _figure(session: Session, project: Project, key: str) -> Figure:
     made = benchmark_figures.figures_by_prompt(results.newest(session, project))
-    found = next((each for each in made if each.key == key), None)
-    if found is None:
-        raise NotFound("There is no such figure.", mend="Open the evaluations page: it lists those there are.")
-    return found
+    return figure_named(made, key, page="the evaluations page")

@@ -52,7 +52,7 @@ def paired_reach(before: Floats, after: Floats) -> float | None:
     """Half of the 95 % interval of the mean difference, (n,) each: Student's, of the items' differences. None for a
     single item; where every item differs alike, what as many of them leave possible (as of a share in `spread`)."""
     differences = after - before
-    found = mean_of(differences, Clusters(np.arange(len(differences)), np.zeros(len(differences), dtype=np.int64)))
+    found = mean_of(differences, Clusters.each_alone(len(differences)))
     if found is None or len(differences) < 2:
         return None
     return found.high - found.mean if found.has_interval else PROMPTS_IF_ALIKE / (found.n + PROMPTS_IF_ALIKE)

@@ -12,7 +12,7 @@ from app.core.errors import NotFound
 from app.core.pages import render
 from app.evals import attachments, contests
 from app.evals.contests import Contest
-from app.evals.figures import Figure
+from app.evals.figures import figure_named
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 
@@ -21,8 +21,7 @@ router = APIRouter(prefix="/p/{slug}/evaluations/contests")
 
 @router.get("")
 def contests_page(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
-    runs = contests.contests_of(session, project)
-    found = [(run, contests.contest_of(session, project, run.id)[1]) for run in runs]
+    found = [(run, contests.result_of(run)) for run in contests.contests_of(session, project)]
     return render(request, "evals/contests.html", found=found)
 
 
@@ -49,10 +48,7 @@ def prompts(session: ReadSession, _: Researcher, project: CurrentProject, run_id
 def drawing(
     request: Request, session: ReadSession, _: Researcher, project: CurrentProject, run_id: uuid.UUID, key: str
 ) -> Response:
-    figures = {each.key: each for each in contests.figures_of(_over(session, project, run_id))}
-    figure: Figure | None = figures.get(key)
-    if figure is None:
-        raise NotFound("There is no such figure.", mend="Open the contest's page: it lists those there are.")
+    figure = figure_named(contests.figures_of(_over(session, project, run_id)), key, page="the contest's page")
     return attachments.drawing(request, figure, f"{project.slug}-contest-{key}")
 
 

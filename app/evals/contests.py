@@ -62,7 +62,11 @@ def contest_of(session: Session, project: Project, run_id: uuid.UUID) -> tuple[R
     run = session.get(Run, run_id)
     if run is None or run.project_id != project.id or run.kind != RunKind.prefix_contest:
         raise NotFound("There is no such contest in this project.")
-    return run, read_contest(run.result["contest"]) if "contest" in run.result else None
+    return run, result_of(run)
+
+
+def result_of(run: Run) -> Contest | None:
+    return read_contest(run.result["contest"]) if "contest" in run.result else None
 
 
 def read_contest(said: dict[str, Any]) -> Contest:
@@ -91,7 +95,7 @@ def read_contest(said: dict[str, Any]) -> Contest:
 
 
 def _over_prompts(values: Floats) -> Estimate:
-    found = mean_of(values, Clusters(np.arange(len(values)), np.zeros(len(values), dtype=np.int64)))
+    found = mean_of(values, Clusters.each_alone(len(values)))
     assert found is not None, "there is a prompt"
     return found
 
@@ -129,7 +133,7 @@ def figures_of(contest: Contest) -> list[Figure]:
 
 def _axis(estimates: Sequence[Estimate], *, also: float | None = None) -> tuple[float, float]:
     """Round ends around all intervals."""
-    ends = [end for each in estimates for end in ((each.low, each.high) if each.has_interval else (each.mean,))]
+    ends = [end for each in estimates for end in each.ends]
     ends += [] if also is None else [also]
     low, high = min(ends), max(ends)
     unit = 10.0 ** np.floor(np.log10(max(high - low, 1e-3)))
@@ -145,19 +149,15 @@ def summary_csv(contest: Contest) -> str:
     return csv_of(
         columns,
         (
-            (each.name, each.mean.mean, *_interval(each.mean), *_difference(each.behind), len(contest.prompts),
+            (each.name, each.mean.mean, *each.mean.interval_cells, *_difference(each.behind), len(contest.prompts),
              each.ended, each.length)
             for each in contest.candidates
         ),
     )  # fmt: skip
 
 
-def _interval(estimate: Estimate) -> tuple[float | str, float | str]:
-    return (estimate.low, estimate.high) if estimate.has_interval else ("", "")
-
-
 def _difference(behind: Estimate | None) -> tuple[float | str, float | str, float | str]:
-    return (behind.mean, *_interval(behind)) if behind else ("", "", "")
+    return (behind.mean, *behind.interval_cells) if behind else ("", "", "")
 
 
 def prompts_csv(contest: Contest) -> str:

@@ -1,7 +1,9 @@
 """The figures of the evaluations page: each with its rows, what it says, and what it does not."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from app.core.errors import NotFound
 from app.core.spreadsheet import csv_of
 from app.evals.service import Standing, Standings
 from app.evals.spread import Estimate
@@ -125,7 +127,7 @@ def _flags(found: Standings) -> list[Figure]:
     made = []
     for key in found.flags:
         rows = [Row(row.judged.name, row.flags[key]) for row in found.rows if key in row.flags]
-        ends = [each.estimate.high if each.estimate.has_interval else each.estimate.mean for each in rows]
+        ends = [each.estimate.ends[-1] for each in rows]
         made.append(
             Figure(
                 f"flag_{key}",
@@ -145,13 +147,21 @@ def _axis(highest: float) -> float:
     return next((end for end in (0.02, 0.05, 0.1, 0.2, 0.5) if highest <= end), 1.0)
 
 
+def figure_named(figures: Iterable[Figure], key: str, *, page: str) -> Figure:
+    """The figure of this key; NotFound says which page lists those there are."""
+    found = next((each for each in figures if each.key == key), None)
+    if found is None:
+        raise NotFound("There is no such figure.", mend=f"Open {page}: it lists those there are.")
+    return found
+
+
 def as_csv(figure: Figure) -> str:
     """Its table."""
     columns = ("model", "value", "low_95", "high_95", "judgments", "prompts", "labelers", "note")
     return csv_of(
         columns,
         (
-            (row.name, each.mean, *((each.low, each.high) if each.has_interval else ("", "")), each.n, each.prompts,
+            (row.name, each.mean, *each.interval_cells, each.n, each.prompts,
              each.labelers, row.note)
             for row in figure.rows
             for each in (row.estimate,)

@@ -204,9 +204,9 @@ def item_scores(row: BenchmarkResult) -> Floats | None:
     return np.frombuffer(unpacked, dtype="<f4").astype(np.float64) if len(unpacked) == 4 * row.n else None
 
 
-def under_way(session: Session, project: Project) -> list[Run]:
-    """Measurements that are not over, the newest first."""
-    query = select(Run).where(Run.project_id == project.id, Run.kind == RunKind.evaluation, Run.state.not_in(FINAL))
+def under_way(session: Session, project: Project, kind: RunKind = RunKind.evaluation) -> list[Run]:
+    """Measurements, or runs of another kind, that are not over, the newest first."""
+    query = select(Run).where(Run.project_id == project.id, Run.kind == kind, Run.state.not_in(FINAL))
     return list(session.scalars(query.order_by(Run.created_at.desc())))
 
 
@@ -241,10 +241,10 @@ def as_csv(table: Table) -> str:
 
 def _csv_row(reached: Reached) -> tuple[Any, ...]:
     row = reached.row
-    blank = "" if not reached.has_interval else None
+    interval = (row.low, row.high) if reached.has_interval else ("", "")
     return (
         reached.model.name, row.benchmark, row.style, row.few_shot, row.metric, row.value,
-        row.low if blank is None else blank, row.high if blank is None else blank, row.n, row.cut, row.task, row.scorer,
+        *interval, row.n, row.cut, row.task, row.scorer,
         row.data_source, row.data_sha256, said_decoding(row), reached.run.code_version, reached.run.name,
         reached.setting.not_as_paper,
     )  # fmt: skip

@@ -1,16 +1,17 @@
 """Reward models beside people, and policies along the way of their optimisation: what runs have left of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, nan, sqrt
+from math import ceil, floor, isfinite, sqrt
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.core.spreadsheet import csv_of
+from app.evals import results
 from app.evals.figures import Figure, Row
-from app.evals.spread import Estimate, Spread
+from app.evals.spread import Estimate
 from app.projects.models import Project
 from app.registry.models import Model
 from app.runs.configs import RunKind
@@ -103,9 +104,8 @@ def beside_people(session: Session, project: Project) -> list[Beside]:
 
 
 def under_way(session: Session, project: Project) -> list[Run]:
-    going = Run.state.in_((RunState.queued, RunState.running))
-    query = select(Run).where(Run.project_id == project.id, Run.kind == RunKind.reward_evaluation, going)
-    return list(session.scalars(query.order_by(Run.created_at)))
+    """The oldest first."""
+    return results.under_way(session, project, RunKind.reward_evaluation)[::-1]
 
 
 def unfinished(session: Session, project: Project) -> list[Run]:
@@ -126,8 +126,8 @@ def _figures(model: Model, result: Mapping[str, Any]) -> list[Figure]:
 
 
 def _estimate(row: Mapping[str, Any]) -> Estimate:
-    return Estimate(row["mean"], row.get("low", nan), row.get("high", nan), row["n"], row["prompts"], row["labelers"],
-                    Spread(nan, nan, nan))  # fmt: skip
+    counts = {name: row[name] for name in ("n", "prompts", "labelers")}
+    return Estimate.as_stored(row["mean"], row.get("low"), row.get("high"), **counts)
 
 
 def _agreement(model: Model, result: Mapping[str, Any]) -> Figure:
@@ -153,7 +153,7 @@ def _name(row: Mapping[str, Any]) -> str:
 def _overrated(model: Model, result: Mapping[str, Any]) -> Figure:
     rows = [Row(row["model"], _estimate(row["overrated"]), f"{100 * row['people']['mean']:.1f} %")
             for row in result["models"]]  # fmt: skip
-    widest = max((abs(end) for row in rows for end in _reaches(row.estimate)), default=0.0)
+    widest = max((abs(end) for row in rows for end in row.estimate.ends), default=0.0)
     end = next((each for each in (0.05, 0.1, 0.2, 0.5) if widest <= each), 1.0)
     return Figure(
         f"overrated_{model.id}",
@@ -170,13 +170,9 @@ def _overrated(model: Model, result: Mapping[str, Any]) -> Figure:
     )
 
 
-def _reaches(estimate: Estimate) -> Iterable[float]:
-    return (estimate.low, estimate.high) if estimate.has_interval else (estimate.mean,)
-
-
 def _rewards(model: Model, result: Mapping[str, Any]) -> Figure:
     rows = [Row(row["model"], _estimate(row)) for row in result["rewards"]]
-    ends = [end for row in rows for end in _reaches(row.estimate)]
+    ends = [end for row in rows for end in row.estimate.ends]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     return Figure(
         f"rewards_{model.id}",

@@ -1,12 +1,13 @@
 """What people's rankings say of a reward model: how often it orders completions as they did, beside each other."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from app.evals.reading import Numbers
 from app.evals.spread import Clusters, Estimate, mean_of, share_of, sigmoid
 
 UNSEEN = "unseen"  # prompts of the validation and test splits: the reward model learned from none of them
@@ -72,12 +73,7 @@ def figures(estimate: Estimate) -> Row:
 
 
 def clusters_of(rankings: Sequence[RankedOnce]) -> Clusters:
-    return Clusters(_numbers(each.prompt for each in rankings), _numbers(each.labeler for each in rankings))
-
-
-def _numbers(things: Iterable[Hashable]) -> np.ndarray:
-    seen: dict[Hashable, int] = {}
-    return np.array([seen.setdefault(each, len(seen)) for each in things], dtype=np.int64)
+    return Clusters(Numbers().of([each.prompt for each in rankings]), Numbers().of([each.labeler for each in rankings]))
 
 
 def agreement(rankings: Sequence[RankedOnce]) -> tuple[list[float], list[RankedOnce], int]:
@@ -129,8 +125,7 @@ def _mean_rewards(rankings: Sequence[RankedOnce]) -> list[Row]:
     rows = []
     for model, by_prompt in rewards.items():
         means = np.array([sum(own) / len(own) for own in by_prompt.values()])
-        every = np.arange(len(means))
-        estimate = mean_of(means, Clusters(every, np.zeros(len(means), dtype=np.int64)))
+        estimate = mean_of(means, Clusters.each_alone(len(means)))
         assert estimate is not None
         rows.append({"model": model, **figures(estimate)})
     return sorted(rows, key=lambda row: -row["mean"])
@@ -167,7 +162,7 @@ def shares_of_pairs(subsets: Sequence[str], right: Sequence[float]) -> list[Row]
     rows = []
     for name in ["", *sorted(set(subsets))]:
         own = np.array([point for subset, point in zip(subsets, right, strict=True) if not name or subset == name])
-        estimate = share_of(own, Clusters(np.arange(len(own)), np.zeros(len(own), dtype=np.int64)))
+        estimate = share_of(own, Clusters.each_alone(len(own)))
         if estimate:
             rows.append({"subset": name, **figures(estimate)})
     return rows

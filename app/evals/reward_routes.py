@@ -11,7 +11,7 @@ from app.core.deps import ReadSession
 from app.core.errors import NotFound
 from app.core.pages import render
 from app.evals import attachments, reward_models
-from app.evals.figures import Figure, as_csv
+from app.evals.figures import Figure, as_csv, figure_named
 from app.evals.reward_models import Curve
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
@@ -63,10 +63,7 @@ def reward_curve_csv(session: ReadSession, _: Researcher, project: CurrentProjec
 
 def _figure(session: Session, project: Project, key: str) -> Figure:
     every = (figure for each in reward_models.beside_people(session, project) for figure in each.figures)
-    found = next((figure for figure in every if figure.key == key), None)
-    if found is None:
-        raise NotFound("There is no such figure.", mend="Open the page of reward models: it lists those there are.")
-    return found
+    return figure_named(every, key, page="the page of reward models")
 
 
 def _curve(session: Session, project: Project, run_id: uuid.UUID) -> Curve:

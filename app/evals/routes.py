@@ -18,7 +18,7 @@ from app.evals import attachments, results, service
 from app.evals.alignment import tallies
 from app.evals.alignment_routes import AskedTax, read_tax
 from app.evals.benchmark_figures import figures_by_prompt
-from app.evals.figures import Figure, as_csv, figures_of
+from app.evals.figures import Figure, as_csv, figure_named, figures_of
 from app.evals.judgments import Judgments
 from app.evals.kept import count_judgments, stamp_of
 from app.labeling.models import BatchKind
@@ -150,8 +150,4 @@ def _figure(session: Session, project: Project, asked: Asked, key: str) -> Figur
     made = _found(session, project, asked)
     if made["is_replaced"]:
         raise NotFound("No counting ranking holds this model.", mend="Choose another baseline.")
-    figures: list[Figure] = made["figures"]
-    found = next((each for each in figures if each.key == key), None)
-    if found is None:
-        raise NotFound("There is no such figure.", mend="Open the evaluations page: it lists those there are.")
-    return found
+    return figure_named(made["figures"], key, page="the evaluations page")

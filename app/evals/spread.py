@@ -30,6 +30,11 @@ class Clusters:
     def of(self, chosen: npt.NDArray[np.bool_]) -> "Clusters":
         return Clusters(self.prompts[chosen], self.labelers[chosen])
 
+    @classmethod
+    def each_alone(cls, n: int) -> "Clusters":
+        """Of n things that are each of a prompt of their own, and that nobody judged."""
+        return cls(np.arange(n), np.zeros(n, dtype=np.int64))
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -60,6 +65,24 @@ class Estimate:
     @property
     def has_interval(self) -> bool:
         return isfinite(self.low)
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """How far it reaches: its interval's ends, or itself where it has none."""
+        return (self.low, self.high) if self.has_interval else (self.mean,)
+
+    @property
+    def interval_cells(self) -> tuple[float | str, float | str]:
+        """Its interval as two cells of a table, empty where it has none."""
+        return (self.low, self.high) if self.has_interval else ("", "")
+
+    @classmethod
+    def as_stored(
+        cls, mean: float, low: float | None, high: float | None, *, n: int, prompts: int, labelers: int
+    ) -> "Estimate":
+        """One that was made earlier, of which no more than this was kept."""
+        ends = (low, high) if low is not None and high is not None else (nan, nan)
+        return cls(mean, *ends, n, prompts, labelers, Spread(nan, nan, nan))
 
 
 def spread(influences: Floats, clusters: Clusters) -> Spread:
