@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.backups import making, restoring
+from app.backups.manifest import Manifest
 from app.cli_models import end
 from app.core.config import get_settings
 from app.core.db import get_engine, make_engine, writing
@@ -38,7 +39,7 @@ def backup(
         stamp = making.make_backup(get_artefacts(), target, say=typer.echo)
         _, manifest = restoring.choose(target, stamp)
         if check:
-            _try(target, stamp)
+            _try(target, stamp, manifest)
     except DomainError as error:
         end(error)
     except (OSError, ImportError, ValueError, SQLAlchemyError) as error:
@@ -54,8 +55,7 @@ def _failed(done: str, error: Exception) -> DomainError:
     return DomainError(f"The backup could not be {done}: {first[:300]}", mend="Mend that, then run it again.")
 
 
-def _try(place: Artefacts, stamp: str) -> None:
-    _, manifest = restoring.choose(place, stamp)
+def _try(place: Artefacts, stamp: str, manifest: Manifest) -> None:
     with tempfile.TemporaryDirectory(prefix="touchstone-") as folder:
         engine = make_engine(f"sqlite:///{folder}/restored.db")
         try:

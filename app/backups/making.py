@@ -4,7 +4,8 @@ The database is read in one transaction, table by table; labelers go on meanwhil
 changed, so those that an earlier backup in the same place has are not copied again.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 from typing import IO, Any, cast
 
 from sqlalchemy import Engine, select
@@ -38,17 +39,13 @@ def make_backup(store: Artefacts, place: Artefacts, *, say: Say = lambda _: None
         tables = {table.name: _keep_table(session, table, place, stamp, named) for table in Base.metadata.sorted_tables}
     say(f"{sum(each.rows for each in tables.values()):,} rows of {len(tables)} tables are kept.")
     files, missing = _keep_files(store, place, say)
-    missing += sorted(key for key in named if not _is_there(key, files))
+    folders = {str(parent) for file in files for parent in PurePosixPath(file).parents}
+    missing += sorted(named - files.keys() - folders)
     manifest = Manifest(version=installed_version(), revision=revision or "", made_at=made_at, tables=tables,
                         database=database.dialect.name, files=files, missing=missing)  # fmt: skip
     with place.writing(f"{DATABASES}/{stamp}/{NAME}") as file:
         file.write(manifest.model_dump_json(indent=1).encode())
     return stamp
-
-
-def _is_there(key: str, files: Mapping[str, KeptFile]) -> bool:
-    """As a file, or as a folder of some."""
-    return key in files or any(file.startswith(f"{key}/") for file in files)
 
 
 def _keep_table(session: Session, table: Any, place: Artefacts, stamp: str, named: set[str]) -> KeptTable:

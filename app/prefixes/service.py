@@ -139,8 +139,8 @@ def with_demonstrations(
     session: Session, project: Project, text: str, *, chosen: Sequence[uuid.UUID], frame: str, separator: str
 ) -> str:
     """The text with these demonstrations behind it as examples, each in the frame and ended by the separator."""
-    prompts = {each.id: session.get_one(Prompt, each.prompt_id) for each in _demonstrations(session, project, chosen)}
     found = {each.id: each for each in _demonstrations(session, project, chosen)}
+    prompts = {each.id: session.get_one(Prompt, each.prompt_id) for each in found.values()}
     examples = [
         f"{frame.replace(PLACE, conversation(prompts[each].messages))} {found[each].text.strip()}{separator}"
         for each in chosen

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.benchmarks.catalogue import BENCHMARKS, REWARD_BENCH, WITH_FILES, Benchmark, Needs
@@ -15,11 +16,12 @@ from app.registry.models import Model
 from app.runs.configs import RunConfig
 from app.runs.evaluation_config import EvaluationConfig
 from app.runs.forms import Control, FormField
+from app.runs.models import Run, RunInput
 from app.runs.reward_evaluation_config import RewardEvaluationConfig
 
 PART = "data."  # before a benchmark's key: the part that its file plays
-_BY = {Needs.toxicity_classifier: ("toxicity_classifier",), Needs.truth_judge: ("truth_judge", "info_judge")}
-_SCORERS = tuple(part for parts in _BY.values() for part in parts)
+SCORED_BY = {Needs.toxicity_classifier: ("toxicity_classifier",), Needs.truth_judge: ("truth_judge", "info_judge")}
+_SCORERS = tuple(part for parts in SCORED_BY.values() for part in parts)
 _CALLED = {"toxicity_classifier": "a toxicity classifier", "truth_judge": "a judge of truth"}
 
 
@@ -28,7 +30,7 @@ def needed_models(config: RunConfig, models: Mapping[str, Model]) -> dict[str, M
     judge of information TruthfulQA has its first figure only."""
     if not isinstance(config, EvaluationConfig):
         return dict(models)
-    needed = {part: each for each in _chosen(config) if each.needs for part in _BY[each.needs]}
+    needed = {part: each for each in _chosen(config) if each.needs for part in SCORED_BY[each.needs]}
     wrong = {part: f"{each.title} is scored by {_CALLED[part]}." for part, each in needed.items()
              if part in _CALLED and part not in models}  # fmt: skip
     if wrong:
@@ -58,6 +60,12 @@ def newest_files(session: Session, project: Project, config: RunConfig) -> dict[
         )
     _refuse_few_rows(config, files)
     return {PART + key: files[key].id for key in config.benchmarks if key in files}
+
+
+def files_of(session: Session, run: Run) -> list[BenchmarkFile]:
+    """Those that the run was made with."""
+    query = select(BenchmarkFile).join(RunInput, RunInput.file_id == BenchmarkFile.id)
+    return list(session.scalars(query.where(RunInput.run_id == run.id, RunInput.part.startswith(PART))))
 
 
 def _refuse_few_rows(config: EvaluationConfig, files: Mapping[str, BenchmarkFile]) -> None:

@@ -7,12 +7,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.core.clock import now
-from app.core.config import get_settings
 from app.core.queue import JobName, enqueue
 from app.registry.models import Model, ModelState
 from app.runs import service
 from app.runs.models import Run, RunState
-from app.runs.workers import idle_workers
+from app.runs.workers import idle_workers, silent_before
 
 # A nudge needs this long at most to reach an idle worker; what is queued for longer has lost its message.
 NUDGE_TAKES = timedelta(seconds=3)
@@ -33,8 +32,7 @@ def sweep(session: Session, *, at: datetime | None = None) -> Swept:
 
 
 def _hand_on_silent_runs(session: Session, at: datetime) -> int:
-    limit = at - timedelta(seconds=get_settings().stale_after_seconds)
-    silent = select(Run).where(Run.state == RunState.running, Run.heartbeat_at < limit)
+    silent = select(Run).where(Run.state == RunState.running, Run.heartbeat_at < silent_before(at))
     runs = list(session.scalars(silent.with_for_update(skip_locked=True)))
     for run in runs:
         service.end_abandoned(session, run)

@@ -40,12 +40,13 @@ def sign_off(session: Session, name: str) -> None:
     session.execute(delete(Worker).where(Worker.name == name))
 
 
-def _alive(at: datetime | None) -> datetime:
+def silent_before(at: datetime | None = None) -> datetime:
+    """A worker or a run whose last sign is older is given up."""
     return (at or now()) - timedelta(seconds=get_settings().stale_after_seconds)
 
 
 def live_workers(session: Session, at: datetime | None = None) -> list[Worker]:
-    return list(session.scalars(select(Worker).where(Worker.heartbeat_at >= _alive(at)).order_by(Worker.name)))
+    return list(session.scalars(select(Worker).where(Worker.heartbeat_at >= silent_before(at)).order_by(Worker.name)))
 
 
 def idle_workers(session: Session, at: datetime | None = None) -> list[Worker]:

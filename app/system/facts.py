@@ -3,7 +3,7 @@
 import platform
 import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import redis
@@ -17,6 +17,7 @@ from app.projects.models import Project
 from app.prompts.models import ImportState, PromptImport
 from app.runs.code_version import code_version
 from app.runs.models import Run, RunState, Worker
+from app.runs.workers import silent_before
 
 # A run that nobody took for so long waits for a worker that is not there, or behind others.
 LONG_QUEUED = timedelta(minutes=10)
@@ -55,10 +56,6 @@ class Space:
         return self.total - self.used
 
 
-def _silent_since() -> datetime:
-    return now() - timedelta(seconds=get_settings().stale_after_seconds)
-
-
 def workers(session: Session) -> list[WorkerFact]:
     """Those that beat within the last day: alive, or silent because they died without a word."""
     query = (
@@ -67,7 +64,7 @@ def workers(session: Session) -> list[WorkerFact]:
         .outerjoin(Project, Project.id == Run.project_id)
         .order_by(Worker.heartbeat_at.desc())
     )
-    limit = _silent_since()
+    limit = silent_before()
     found = session.execute(query)
     return [WorkerFact(worker, run, project, worker.heartbeat_at >= limit) for worker, run, project in found]
 
@@ -79,7 +76,7 @@ def runs_by_state(session: Session) -> dict[RunState, int]:
 
 def stuck_runs(session: Session) -> list[RunFact]:
     """Running without a sign of life, or queued for long."""
-    is_silent = (Run.state == RunState.running) & (Run.heartbeat_at < _silent_since())
+    is_silent = (Run.state == RunState.running) & (Run.heartbeat_at < silent_before())
     is_waiting = (Run.state == RunState.queued) & (Run.queued_at < now() - LONG_QUEUED)
     query = select(Run, Project).join(Project).where(is_silent | is_waiting).order_by(Run.queued_at).limit(SHOWN)
     return [RunFact(run, project) for run, project in session.execute(query)]

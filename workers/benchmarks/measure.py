@@ -169,7 +169,7 @@ def _results(
                 f"lm-evaluation-harness {VERSION}",
                 scorer=judges.scorer(unit.benchmark.needs) or unit.scorer(metric, found.signature),
                 data_source=data.source if data else unit.hub,
-                data_sha256=data.sha256 if data else unit.sha256(),
+                data_sha256=data.sha256 if data else unit.sha256,
                 item_scores=found.item_scores,
                 items=[{key: value for key, value in item.items() if key != "scores"} | {"score": item["scores"][name]}
                        for item in scored],
@@ -184,7 +184,7 @@ def _fingerprint(
     """What the finished pieces were made from; threads change no result that matters here."""
     settings = config.model_dump_json(exclude={"threads"})
     hashes = {key: data[key].sha256 for key in sorted(data)}
-    hashes |= {unit.benchmark.key: unit.sha256() for unit in units if unit.benchmark.key not in data}
+    hashes |= {unit.benchmark.key: unit.sha256 for unit in units if unit.benchmark.key not in data}
     parts = [[unit.title, unit.places] for unit in units]
     made_of = json.dumps([settings, hashes, parts, [str(folder) for folder in folders], VERSION])
     return hashlib.sha256(made_of.encode()).hexdigest()

@@ -4,9 +4,8 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from datasets.exceptions import DatasetNotFoundError
@@ -31,6 +30,7 @@ class Unit:
     few_shot: int
     task: Task
     places: list[int]
+    sha256: str = ""  # of its rows, where they came from the Hub
 
     @property
     def title(self) -> str:
@@ -74,15 +74,10 @@ class Unit:
         said = (self.task.config.metadata or {}).get("scorer")
         return said or f"the harness's {self.name_of(metric)}"
 
-    def sha256(self) -> str:
-        """Of the rows, where they came from the Hub."""
-        return _sha256_of(self.task)
 
-
-@lru_cache(maxsize=64)
-def _sha256_of(task: Task) -> str:
+def _sha256_of(docs: Iterable[Row]) -> str:
     digest = hashlib.sha256()
-    for doc in task.task_docs:
+    for doc in docs:
         digest.update(json.dumps(doc, default=str).encode() + b"\n")
     return digest.hexdigest()
 
@@ -103,10 +98,11 @@ def plan(
             task = _task(benchmark, style, own)
             if benchmark.ours:
                 task.tokenizer = tokenizer
+            sha256 = "" if benchmark.key in rows else _sha256_of(task.task_docs)
             places = drawn(benchmark, task.task_docs, config.items, seed=config.seed)
             for few_shot in shots:
                 _refuse_too_few(benchmark, task, few_shot)
-                units.append(Unit(benchmark, style, few_shot, task, places))
+                units.append(Unit(benchmark, style, few_shot, task, places, sha256))
     return units
 
 

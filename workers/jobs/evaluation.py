@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.benchmarks.catalogue import BENCHMARKS, Needs
+from app.benchmarks.catalogue import BENCHMARKS
 from app.benchmarks.files import read_rows
-from app.benchmarks.models import BenchmarkFile
 from app.core.storage import get_artefacts
 from app.evals.models import BenchmarkResult
 from app.evals.results import packed
 from app.registry.models import Model
 from app.runs import measuring, service
 from app.runs.evaluation_config import EvaluationConfig
-from app.runs.models import RunInput
 from workers.jobs.claimed import Claimed
 from workers.jobs.patience import patiently
 from workers.training.loop import CannotTrain, Outcome
@@ -26,8 +23,6 @@ from workers.training.loop import CannotTrain, Outcome
 if TYPE_CHECKING:
     from workers.benchmarks.measure import Data
     from workers.benchmarks.results import Result
-
-_SCORED_BY = {Needs.toxicity_classifier: ("toxicity_classifier",), Needs.truth_judge: ("truth_judge", "info_judge")}
 
 
 def work(claimed: Claimed) -> Outcome:
@@ -56,10 +51,8 @@ def _data(claimed: Claimed) -> "dict[str, Data]":
     """The rows of the files that the run was made with; what has none comes from the Hub."""
     from workers.benchmarks.measure import Data
 
-    query = select(BenchmarkFile).join(RunInput, RunInput.file_id == BenchmarkFile.id)
-    query = query.where(RunInput.run_id == claimed.run.id, RunInput.part.startswith(measuring.PART))
     data = {}
-    for file in patiently(lambda session: list(session.scalars(query))):
+    for file in patiently(lambda session: measuring.files_of(session, claimed.run)):
         with get_artefacts().local_file(file.storage_key) as path:
             data[file.benchmark] = Data(read_rows(path, file.benchmark), f"file {file.name}", file.sha256)
     return data
@@ -99,7 +92,7 @@ def _store(session: Session, claimed: Claimed, rows: Sequence[dict[str, Any]], s
 def _scorer(claimed: Claimed, result: "Result") -> str:
     """With the names of the models that scored, where models did."""
     needs = BENCHMARKS[result.benchmark].needs
-    parts = _SCORED_BY[needs] if needs else ()
+    parts = measuring.SCORED_BY[needs] if needs else ()
     names = [_named(claimed.models[part]) for part in parts if part in claimed.models]
     return f"{' and '.join(names)}: {result.scorer}" if names else result.scorer
 

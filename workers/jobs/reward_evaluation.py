@@ -4,17 +4,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
-
-from app.benchmarks.catalogue import REWARD_BENCH
 from app.benchmarks.files import read_rows
-from app.benchmarks.models import BenchmarkFile
 from app.core.storage import get_artefacts
 from app.datasets import service as datasets
 from app.evals import reward_report
 from app.evals.reward_report import RankedOnce
 from app.runs import measuring, service
-from app.runs.models import RunInput
 from app.runs.reward_evaluation_config import RewardEvaluationConfig
 from workers.jobs.claimed import Claimed
 from workers.jobs.patience import patiently
@@ -49,14 +44,10 @@ def work(claimed: Claimed) -> Outcome:
 
 def _reward_bench(claimed: Claimed) -> list[Row]:
     """The rows of the file that the run was made with; none without one."""
-    part = measuring.PART + REWARD_BENCH.key
-    query = select(BenchmarkFile).join(RunInput, RunInput.file_id == BenchmarkFile.id)
-    query = query.where(RunInput.run_id == claimed.run.id, RunInput.part == part)
-    file = patiently(lambda session: session.scalar(query))
-    if file is None:
-        return []
-    with get_artefacts().local_file(file.storage_key) as path:
-        return read_rows(path, REWARD_BENCH.key)
+    for file in patiently(lambda session: measuring.files_of(session, claimed.run)):
+        with get_artefacts().local_file(file.storage_key) as path:
+            return read_rows(path, file.benchmark)
+    return []
 
 
 def _shares(bench: Sequence[Row], scored: Sequence[Scored | None]) -> list[dict[str, Any]]:
