@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import cli_backups, cli_benchmarks, cli_models, doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
+from app import cli_backups, cli_benchmarks, cli_keys, cli_models, doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
 from app.cli_filter import with_filter
@@ -36,6 +36,7 @@ app.add_typer(cli_models.app, name="models")
 app.add_typer(cli_benchmarks.app, name="benchmarks")
 app.command()(cli_backups.backup)
 app.command()(cli_backups.restore)
+app.command()(cli_keys.rotate_key)
 
 
 @app.command()

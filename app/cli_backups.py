@@ -12,8 +12,9 @@ from app import tables  # noqa: F401  the metadata must be whole before the firs
 from app.backups import making, restoring
 from app.backups.manifest import Manifest
 from app.cli_models import end
+from app.core import sealing
 from app.core.config import get_settings
-from app.core.db import get_engine, make_engine, writing
+from app.core.db import get_engine, make_engine, reading, writing
 from app.core.errors import DomainError
 from app.core.migrate import migrate_database
 from app.core.storage import Artefacts, get_artefacts
@@ -67,6 +68,16 @@ def _try(place: Artefacts, stamp: str, manifest: Manifest) -> None:
             engine.dispose()
 
 
+def _say_what_is_sealed() -> None:
+    """A backup holds what was sealed as it was, and not the key."""
+    with reading() as session:
+        if sealed := sealing.count_unreadable(session):
+            typer.echo(
+                f"{sealed} secrets (of webhooks and second factors) were sealed with a key that is not here: put the "
+                f"{sealing.FILE} of that installation into {get_settings().state_dir}, or set TOUCHSTONE_SECRET_KEY."
+            )
+
+
 def restore(
     place: Place, at: Annotated[str, typer.Option(help="The backup's stamp; the newest by default.")] = ""
 ) -> None:
@@ -79,4 +90,5 @@ def restore(
         end(error)
     except (OSError, ImportError, ValueError, SQLAlchemyError) as error:
         end(_failed("restored", error))
+    _say_what_is_sealed()
     typer.echo(f"This installation is as it was at {manifest.made_at:%Y-%m-%d %H:%M:%S} UTC. Start it: touchstone up")

@@ -16,8 +16,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import serving, vendor
-from app.core import embedded_redis
-from app.core.config import Settings
+from app.core import embedded_redis, sealing
+from app.core.config import Settings, WrongSettings
 from app.core.db import make_engine
 from app.core.migrate import current_revision, newest_revision
 
@@ -128,6 +128,21 @@ def settings_file(_: Settings) -> Finding:
         mend = f"It may hold passwords: run `chmod 600 {file.resolve()}`."
         return Finding(name, State.wrong, f"{file.resolve()} can be read by others", mend)
     return Finding(name, State.ok, str(file.resolve()) if file.is_file() else "none; the environment decides")
+
+
+def secret_key(settings: Settings) -> Finding:
+    """Whether the key that seals secrets is one, and the same for all machines."""
+    name, file = "Secret key", settings.state_dir / sealing.FILE
+    if settings.secret_key is not None:
+        return Finding(name, State.ok, "TOUCHSTONE_SECRET_KEY")
+    try:
+        found = f"{file}" if file.exists() and sealing.read_keys(file) else f"{file}, made at the first start"
+    except WrongSettings as error:
+        return Finding(name, State.wrong, error.message, error.mend)
+    if settings.database.startswith("sqlite"):
+        return Finding(name, State.ok, found)
+    mend = "Where the state folder is not shared by all machines, give all of them one TOUCHSTONE_SECRET_KEY."
+    return Finding(name, State.note, found, mend)
 
 
 def disk(settings: Settings) -> Finding:
@@ -247,6 +262,7 @@ CHECKS: tuple[Check, ...] = (
     front_end,
     state_folder,
     settings_file,
+    secret_key,
     disk,
     database,
     queue,

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from app import vendor
 from app.accounts import service as accounts
 from app.accounts.models import Role
-from app.core import embedded_redis
+from app.core import embedded_redis, sealing
 from app.core.config import LogFormat, Settings
 from app.core.db import writing
 from app.core.errors import NotFound
@@ -150,6 +150,7 @@ def up(settings: Settings, say: Callable[[str], None]) -> None:
             raise CannotStart(
                 f"The front-end libraries are not installed: {', '.join(missing)}.", mend="Run `python -m app.vendor`."
             )
+        sealing.keys()  # one that is no secret is refused here, and not by each process
         link = prepare()
         listener.set_inheritable(True)
 

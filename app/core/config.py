@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.core.embedded_redis import short_socket
 from app.core.errors import DomainError
 
+SHORTEST_KEY = 32  # characters
+
 
 class LogFormat(StrEnum):
     text = "text"
@@ -44,6 +46,11 @@ class Settings(BaseSettings):
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `up` shares the port among.")
     public_url: str | None = Field(None, description="Address people reach it by, when behind a proxy.")
     secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
+    secret_key: SecretStr | None = Field(
+        None,
+        description="Seals what the database must not show in plain, the newest first where there are several, with "
+        "commas between; by default a file in the state folder, made at the first start.",
+    )
     session_days: int = Field(14, ge=1, description="Days until a sign-in must be renewed.")
     sign_in_link_hours: int = Field(72, ge=1, description="Hours a one-time sign-in link works.")
     lease_minutes: int = Field(30, ge=1, description="Minutes an assignment stays with a labeler who is silent.")
@@ -84,6 +91,13 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and min(map(len, value.get_secret_value().split(","))) < SHORTEST_KEY:
+            raise ValueError(f"a key needs {SHORTEST_KEY} characters or more: openssl rand -hex 32")
+        return value
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.state_dir / 'touchstone.db'}"
@@ -117,7 +131,7 @@ class Settings(BaseSettings):
 def _shown(wrong: ErrorDetails) -> str:
     """A setting and what it was set to, unless that is a secret."""
     name = str(wrong["loc"][0])
-    return name.upper() if name.endswith("_token") else f"{name.upper()}={wrong['input']}"
+    return name.upper() if name.endswith(("_token", "_key", "_secret")) else f"{name.upper()}={wrong['input']}"
 
 
 @lru_cache

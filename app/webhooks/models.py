@@ -10,6 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.clock import now
 from app.core.db import Base, Identified, text_enum
+from app.core.sealing import sealed_column, unseal
+
+SEALED_FOR = "webhook"
 
 
 class Event(StrEnum):
@@ -33,10 +36,15 @@ class Webhook(Identified, Base):
 
     project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), index=True)
     url: Mapped[str]
-    secret: Mapped[str]  # signs what is sent, so it can't be kept as a hash
+    # Signs what is sent, so it can't be kept as a hash.
+    sealed_secret: Mapped[str] = mapped_column(info=sealed_column(SEALED_FOR))
     events: Mapped[list[Any]]
     is_paused: Mapped[bool] = mapped_column(default=False)
     created_by: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id"))
+
+    @property
+    def secret(self) -> str:
+        return unseal(self.sealed_secret, SEALED_FOR)
 
 
 class Delivery(Identified, Base):

@@ -16,9 +16,10 @@ from app.accounts.models import Person
 from app.core.clock import now
 from app.core.cursors import rows_after
 from app.core.errors import Conflict, Invalid, NotFound
+from app.core.sealing import seal, unseal
 from app.projects.models import Project
 from app.webhooks.addresses import check_url
-from app.webhooks.models import Delivery, DeliveryState, Event, Webhook
+from app.webhooks.models import SEALED_FOR, Delivery, DeliveryState, Event, Webhook
 
 MOST_WEBHOOKS, SHOWN = 20, 50
 SENDING_TAKES = timedelta(minutes=1)  # after which whoever took it is taken for dead
@@ -34,7 +35,13 @@ def create(session: Session, project: Project, *, url: str, events: Sequence[str
     if len(webhooks_of(session, project)) >= MOST_WEBHOOKS:
         raise Invalid(f"This project has {MOST_WEBHOOKS} webhooks already.", mend="Remove one first.")
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    row = Webhook(project_id=project.id, url=check_url(url), secret=secret, events=wanted, created_by=by.id)
+    row = Webhook(
+        project_id=project.id,
+        url=check_url(url),
+        sealed_secret=seal(secret, SEALED_FOR),
+        events=wanted,
+        created_by=by.id,
+    )
     session.add(row)
     session.flush()
     audit.record(session, by, "webhook.create", subject=row, url=row.url, events=[event.value for event in wanted])
@@ -120,9 +127,13 @@ class Due:
 
     id: uuid.UUID
     url: str
-    secret: str
+    sealed_secret: str
     payload: str
     attempts: int
+
+    @property
+    def secret(self) -> str:
+        return unseal(self.sealed_secret, SEALED_FOR)
 
 
 def is_due(session: Session) -> bool:
@@ -144,7 +155,7 @@ def take_due(session: Session, *, limit: int = 20) -> list[Due]:
     due = []
     for delivery, webhook in session.execute(query):
         delivery.attempts, delivery.next_at = delivery.attempts + 1, now() + SENDING_TAKES
-        due.append(Due(delivery.id, webhook.url, webhook.secret, delivery.payload, delivery.attempts))
+        due.append(Due(delivery.id, webhook.url, webhook.sealed_secret, delivery.payload, delivery.attempts))
     return due
 
 

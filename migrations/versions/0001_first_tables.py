@@ -1269,7 +1269,7 @@ def upgrade() -> None:
         "webhook",
         sa.Column("project_id", sa.Uuid(), nullable=False),
         sa.Column("url", sa.String(), nullable=False),
-        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("sealed_secret", sa.String(), nullable=False),
         sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("is_paused", sa.Boolean(), nullable=False),
         sa.Column("created_by", sa.Uuid(), nullable=False),

@@ -70,8 +70,13 @@ def candidate(project: Project, labeler: Person) -> Person:
             ranked = Submission(ranks=dict.fromkeys("ABCD", 1), submission_key=key)
             submit(session, person, assignment.id, ranked if assignment.shown_order else text)
         assess(session, person, project, SelfAssessed(topics=["religion", "politics"], languages="Yoruba"))
-        told = Webhook(project_id=project.id, url="https://example.org/told", secret="x", events=["run.finished"],
-                       created_by=labeler.id)  # fmt: skip
+        told = Webhook(
+            project_id=project.id,
+            url="https://example.org/told",
+            sealed_secret="x",
+            events=["run.finished"],
+            created_by=labeler.id,
+        )
         session.add(told)
         session.flush()
         webhooks.ping(session, told)
