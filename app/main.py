@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts.access import ANYONE
+from app.accounts.body_limit import BodyLimit
 from app.core.access_log import HEADER, RequestLog, Watch
 from app.core.api import Problem
 from app.core.config import get_settings
@@ -34,6 +35,7 @@ ROUTERS = (
     "app.accounts.routes",
     "app.accounts.preference_routes",
     "app.accounts.token_routes",
+    "app.accounts.audit_routes",
     "app.projects.api",
     "app.projects.routes",
     "app.prompts.api",
@@ -178,7 +180,8 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
         responses={422: PROBLEM, "default": PROBLEM},
     )
-    app.add_middleware(Guard)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Guard, is_over_tls=get_settings().is_over_tls)
     app.add_middleware(RequestLog, watch=_metrics())  # around Guard, so that what it refuses is told of too
     app.mount("/static", StampedFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(DomainError, _on_domain_error)

@@ -9,10 +9,16 @@ from sqlalchemy.orm import Session
 from app.accounts import service, tokens
 from app.accounts.models import Person, Role
 from app.accounts.token_limits import count_request
+from app.core.config import get_settings
 from app.core.db import reading
 from app.core.errors import Forbidden, SignInNeeded
 
 COOKIE = "touchstone_session"
+
+
+def cookie_name() -> str:
+    """Over TLS a name that browsers take only from this very host, over TLS: no other host of its domain sets it."""
+    return f"__Host-{COOKIE}" if get_settings().is_over_tls else COOKIE
 
 
 def optional_person(request: Request) -> Person | None:
@@ -26,7 +32,7 @@ def _person_of(session: Session, request: Request) -> Person | None:
     if secret := _bearer(request):
         person, token_id = tokens.person_of_secret(session, secret, method=request.method)
         count_request(token_id.hex)
-    elif token := request.cookies.get(COOKIE):
+    elif token := request.cookies.get(cookie_name()):
         person = service.person_of_token(session, token)
     request.state.person = person
     return person

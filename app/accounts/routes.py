@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.accounts import service, sign_in_limits
 from app.accounts.access import ANYONE
-from app.accounts.deps import COOKIE, OptionalPerson, SignedIn
+from app.accounts.deps import OptionalPerson, SignedIn, cookie_name
 from app.accounts.service import WrongPassword
 from app.core.config import get_settings
 from app.core.db import reading, writing
@@ -27,12 +27,12 @@ def _with_cookie(token: str, target: str) -> Response:
 def set_session_cookie(response: Response, token: str) -> None:
     settings = get_settings()
     response.set_cookie(
-        COOKIE,
+        cookie_name(),
         token,
         max_age=settings.session_days * 86400,
         httponly=True,
         samesite="lax",
-        secure=settings.secure_cookies,
+        secure=settings.is_over_tls,
     )
 
 
@@ -83,9 +83,9 @@ def sign_in(
 
 @router.post("/sign-out", dependencies=[ANYONE])
 def sign_out(request: Request, session: WriteSession) -> Response:
-    service.sign_out(session, request.cookies.get(COOKIE, ""))
+    service.sign_out(session, request.cookies.get(cookie_name(), ""))
     response = RedirectResponse("/sign-in", 303)
-    response.delete_cookie(COOKIE)
+    response.delete_cookie(cookie_name(), httponly=True, samesite="lax", secure=get_settings().is_over_tls)
     return response
 
 

@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on.")
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `up` shares the port among.")
     public_url: str | None = Field(None, description="Address people reach it by, when behind a proxy.")
-    secure_cookies: bool = Field(False, description="Send cookies over HTTPS only; set it behind TLS.")
+    secure_cookies: bool = Field(
+        False, description="Send cookies over HTTPS only; set it behind TLS. Where the public URL is https, it is so."
+    )
     secret_key: SecretStr | None = Field(
         None,
         description="Seals what the database must not show in plain, the newest first where there are several, with "
@@ -122,6 +124,10 @@ class Settings(BaseSettings):
     @property
     def lowest_level(self) -> str:
         return self.log_level or (LogLevel.info if self.log_format is LogFormat.json else LogLevel.warning)
+
+    @property
+    def is_over_tls(self) -> bool:
+        return self.secure_cookies or (self.public_url or "").lower().startswith("https://")
 
     @property
     def address(self) -> str:

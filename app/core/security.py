@@ -33,6 +33,7 @@ HEADERS = {
 }
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _NOT_KEPT = (b"cache-control", b"no-store")
+_TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")  # not of other hosts of its domain: those are not ours
 
 
 def hash_password(password: str) -> str:
@@ -77,14 +78,16 @@ class Guard:
     Plain ASGI: Starlette's BaseHTTPMiddleware would pass every answer through a task and a queue of its own.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, is_over_tls: bool = False) -> None:
         self.app = app
+        self._static = [*_RAW, _TLS_ONLY] if is_over_tls else _RAW
+        self._pages = [*self._static, _NOT_KEPT]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        ours = _RAW if scope["path"].startswith("/static/") else [*_RAW, _NOT_KEPT]
+        ours = self._static if scope["path"].startswith("/static/") else self._pages
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -9,7 +9,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.core.api import is_known
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 MOST_SIZES = 1000
 _sizes: dict[str, int] = {}  # of files that were made before, by ETag: their length is known only when they are made
 

@@ -1385,7 +1385,35 @@ def upgrade() -> None:
                 "autovacuum_vacuum_scale_factor = 0.02)"
             )
 
+    _keep_audit_log()
     # ### end Alembic commands ###
+
+
+def _keep_audit_log() -> None:
+    """The audit log is only added to, whatever asks: the database itself refuses the rest. A later migration that makes
+    this table anew on SQLite (batch_alter_table) has to make these triggers again."""
+    said = "the audit log can only be added to"
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'restrict_violation'; END $$"
+        )
+        op.execute(
+            "CREATE TRIGGER audit_event_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_event "
+            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()"
+        )
+        return
+    for change in ("UPDATE", "DELETE"):
+        op.execute(
+            f"CREATE TRIGGER audit_event_no_{change.lower()} BEFORE {change} ON audit_event "
+            f"BEGIN SELECT RAISE(ABORT, '{said}'); END"
+        )
+    # INSERT OR REPLACE takes a row away without asking the trigger of DELETE.
+    op.execute(
+        "CREATE TRIGGER audit_event_no_replace BEFORE INSERT ON audit_event "
+        "WHEN EXISTS (SELECT 1 FROM audit_event WHERE id = NEW.id) "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log can only be added to'); END"
+    )
 
 
 def downgrade() -> None:
