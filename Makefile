@@ -10,9 +10,10 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3 p
 	&& command -v "$$p" && break; done)
 PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # A file's tests stay together: what they share (a browser, an installation) is started once. One more at a time than
-# there are cores, because tests often wait for a process or a page.
+# there are cores, because tests often wait for a process or a page. In the order of their names, which ends with many
+# quick files: by itself the plug-in leaves the slowest, those of a single test, to the end.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-SIDE_BY_SIDE := -n $(shell [ $(CORES) -lt 4 ] && echo $$(($(CORES) + 1)) || echo 4) --dist loadfile
+SIDE_BY_SIDE := -n $(shell [ $(CORES) -lt 4 ] && echo $$(($(CORES) + 1)) || echo 4) --dist loadfile --no-loadscope-reorder
 PINS := pyproject.toml constraints.txt
 
 export TOUCHSTONE_PORT ?= $(PORT)

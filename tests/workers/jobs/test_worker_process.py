@@ -71,6 +71,7 @@ def test_a_worker_killed_in_a_run_changes_nothing_of_its_result(world: World, in
     assert _weights(run_id) == expected
 
 
+@pytest.mark.prove  # test_run asks the same of the job, tests/system of an installation that is told to stop
 def test_a_worker_told_to_end_gives_its_run_back_and_leaves_the_list(world: World, installation: Settings) -> None:
     expected = _never_killed(world, **LONG)
     with running_redis(installation):
