@@ -7,6 +7,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import cli_backups, cli_benchmarks, cli_keys, cli_models, doctor, processes, serving, startup, tables  # noqa: F401  the metadata must be whole before the first query
+from app.accounts import second_factor, sessions
 from app.accounts import service as accounts
 from app.accounts.models import Group, Role
 from app.cli_filter import with_filter
@@ -102,6 +103,16 @@ def link_user(email: str) -> None:
         person = accounts.person_by_email(session, email)
         link = accounts.new_sign_in_link(session, person)
     typer.echo(f"{get_settings().address}{link}")
+
+
+@user.command("reset-second-factor")
+def reset_second_factor(email: str) -> None:
+    """Turn off the second factor of a person who lost it. They sign in with their password and set it up anew."""
+    with writing() as session:
+        person = accounts.person_by_email(session, email)
+        second_factor.reset(session, person, by=None)
+        ended = sessions.end_sessions(session, person)
+    typer.echo(f"{person.name} has no second factor any more, and was signed out ({ended} sign-ins).")
 
 
 ProjectOption = Annotated[str, typer.Option("--project", help="Its address; not needed when there is only one.")]

@@ -1,19 +1,24 @@
 """Who is asking: dependencies that every route states, or asks in its first line."""
 
+import logging
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.accounts import service, tokens
+from app.accounts import sessions, tokens
 from app.accounts.models import Person, Role
 from app.accounts.token_limits import count_request
+from app.core.clock import now
 from app.core.config import get_settings
-from app.core.db import reading
+from app.core.db import OnlyReading, reading, writing
 from app.core.errors import Forbidden, SignInNeeded
 
 COOKIE = "touchstone_session"
+logger = logging.getLogger(__name__)
 
 
 def cookie_name() -> str:
@@ -33,9 +38,30 @@ def _person_of(session: Session, request: Request) -> Person | None:
         person, token_id = tokens.person_of_secret(session, secret, method=request.method)
         count_request(token_id.hex)
     elif token := request.cookies.get(cookie_name()):
-        person = service.person_of_token(session, token)
+        found = sessions.signed_in_as(session, token)
+        if found is not None:
+            person, request.state.sign_in_id = found.person, found.sign_in_id
+            if found.last_seen_at < now() - sessions.SEEN_EVERY:
+                _see(session, found.sign_in_id)
     request.state.person = person
     return person
+
+
+def _see(session: Session, sign_in_id: uuid.UUID) -> None:
+    """Note that the sign-in is in use; who only reads goes on where nothing can be written."""
+    if not isinstance(session, OnlyReading):
+        sessions.see(session, sign_in_id)
+        return
+    try:
+        with writing() as writer:
+            sessions.see(writer, sign_in_id)
+    except DBAPIError as error:
+        logger.warning("a sign-in's use was not noted: %s", error)
+
+
+def own_sign_in(request: Request) -> uuid.UUID | None:
+    """The sign-in that this request comes with; none for a token's."""
+    return getattr(request.state, "sign_in_id", None)
 
 
 def _bearer(request: Request) -> str:
@@ -63,6 +89,13 @@ def person_asking(session: Session, request: Request) -> Person:
     return person
 
 
+async def in_browser(request: Request, person: Annotated[Person, Depends(current_person)]) -> Person:
+    """Who is signed in, and not by an API token: a script that has one must not be able to take an account over."""
+    if own_sign_in(request) is None:
+        raise Forbidden("A token can't do this.", mend="Sign in with a browser.")
+    return person
+
+
 def require(*roles: Role) -> Callable[[Person], Awaitable[Person]]:
     """A dependency that lets only these roles in."""
 
@@ -85,5 +118,6 @@ def allowed_roles(dependency: Callable[..., Any] | None) -> tuple[Role, ...]:
 
 OptionalPerson = Annotated[Person | None, Depends(optional_person)]
 SignedIn = Annotated[Person, Depends(current_person)]
+InBrowser = Annotated[Person, Depends(in_browser)]  # and not by a token
 Admin = Annotated[Person, Depends(require(Role.admin))]
 Researcher = Annotated[Person, Depends(require(Role.researcher, Role.admin))]  # reads and exports; admins may too

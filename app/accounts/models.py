@@ -5,10 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.core.clock import now
 from app.core.db import Base, Identified, text_enum
+from app.core.sealing import sealed_column
+
+SECOND_FACTOR = "second factor"  # what its secret is sealed for
 
 
 class Role(StrEnum):
@@ -47,13 +51,49 @@ class Person(Identified, Base):
 
 
 class SignIn(Identified, Base):
-    """A session of a signed-in person; deleting the row signs them out."""
+    """A session of a signed-in person; deleting the row signs them out. It runs out, sooner where nobody uses it."""
 
     __tablename__ = "sign_in"
 
     person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), index=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     expires_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime] = mapped_column(default=now)  # to within minutes
+    address: Mapped[str] = mapped_column(default="")  # of the computer that signed in
+    agent: Mapped[str] = mapped_column(default="")  # what its browser calls itself
+    has_second_step: Mapped[bool] = mapped_column(default=False)
+
+
+class SecondFactor(Identified, Base):
+    """What a person's authenticator app knows too (TOTP, RFC 6238)."""
+
+    __tablename__ = "second_factor"
+
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), unique=True)
+    sealed_secret: Mapped[str] = mapped_column(info=sealed_column(SECOND_FACTOR))
+    confirmed_at: Mapped[datetime | None]  # none: shown, and not in use yet
+    last_step: Mapped[int] = mapped_column(default=0)  # the half minute of the last code, which is good once
+
+
+class RecoveryCode(Identified, Base):
+    """Stands in for the authenticator app, once."""
+
+    __tablename__ = "recovery_code"
+
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), index=True)
+    code_hash: Mapped[str]
+    used_at: Mapped[datetime | None]
+
+
+class ProviderIdentity(Identified, Base):
+    """Who a person is to the provider of single sign-on: names and addresses change, the subject does not."""
+
+    __tablename__ = "provider_identity"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), index=True)
+    issuer: Mapped[str]
+    subject: Mapped[str]
 
 
 class SignInFailure(Identified, Base):

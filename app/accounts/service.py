@@ -1,14 +1,15 @@
 """People and their sign-ins."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
 from app.accounts import audit
-from app.accounts.models import AuditEvent, Group, Person, PersonState, Role, SignIn, SignInLink
+from app.accounts.models import AuditEvent, Group, Person, PersonState, Role, SignInLink
+from app.accounts.sessions import end_sessions, person_of_token, start_session  # noqa: F401  who signs in begins here
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.errors import Conflict, Invalid, NotFound
@@ -108,14 +109,15 @@ def _unused_link(session: Session, token: str) -> tuple[SignInLink, Person]:
     return row[0], row[1]
 
 
-def use_link(session: Session, token: str, *, password: str) -> str:
-    """Set the password, use the link up, and sign in. Returns the session token."""
+def use_link(session: Session, token: str, *, password: str) -> Person:
+    """Set the password and use the link up. Whose it is may sign in, as far as the link goes."""
     link, person = _unused_link(session, token)
     set_password(person, password)
     link.used_at = now()
-    session.execute(delete(SignIn).where(SignIn.person_id == person.id))  # whoever knew the old password is out
+    end_sessions(session, person)  # whoever knew the old password is out
     audit.record(session, person, "person.use_link", subject=person)
-    return start_session(session, person)
+    session.flush()
+    return person
 
 
 def set_password(person: Person, password: str) -> None:
@@ -146,39 +148,18 @@ def person_by_password(session: Session, email: str, password: str) -> Person:
     return person
 
 
+def check_own_password(session: Session, person: Person, password: str) -> None:
+    """That it is really them, for what an open screen must not be enough for. Who never had a password has none."""
+    hashed = session.get_one(Person, person.id).password_hash
+    if hashed is not None and not password_matches(password, hashed):
+        raise WrongPassword("The password is wrong.", fields={"password": "It is not yours."})
+
+
 def _pause_reason(session: Session, person: Person) -> str:
     """Why a lead paused the person, for the person to read; who proves to be them may know it."""
     query = select(AuditEvent).where(AuditEvent.subject_id == person.id, AuditEvent.action == "person.paused")
     event = session.scalar(query.order_by(AuditEvent.created_at.desc()).limit(1))
     return str(event.details.get("reason", "")) if event else ""
-
-
-def start_session(session: Session, person: Person) -> str:
-    token = new_token()
-    session.add(SignIn(person_id=person.id, token_hash=token_hash(token), expires_at=_session_end()))
-    session.flush()
-    return token
-
-
-def _session_end() -> datetime:
-    return now() + timedelta(days=get_settings().session_days)
-
-
-_PERSON_OF_TOKEN = (  # built once: every request asks
-    select(Person)
-    .join(SignIn, SignIn.person_id == Person.id)
-    .where(SignIn.token_hash == bindparam("token_hash"), SignIn.expires_at > bindparam("now"))
-    .where(Person.state != PersonState.paused)
-)
-
-
-def person_of_token(session: Session, token: str) -> Person | None:
-    """Who is signed in with this token; no one when it has run out or the person is paused."""
-    return session.scalar(_PERSON_OF_TOKEN, {"token_hash": token_hash(token), "now": now()})
-
-
-def sign_out(session: Session, token: str) -> None:
-    session.execute(delete(SignIn).where(SignIn.token_hash == token_hash(token)))
 
 
 def set_state(session: Session, person: Person, state: PersonState, *, by: Person, reason: str = "") -> None:
@@ -189,7 +170,7 @@ def set_state(session: Session, person: Person, state: PersonState, *, by: Perso
         state = PersonState.invited
     before, person.state = person.state, state
     if state == PersonState.paused:
-        session.execute(delete(SignIn).where(SignIn.person_id == person.id))
+        end_sessions(session, person)
     why = {"reason": reason} if reason else {}
     audit.record(session, by, f"person.{state.value}", subject=person, before=before.value, **why)
     session.flush()

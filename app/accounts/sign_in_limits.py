@@ -20,17 +20,28 @@ KEPT = timedelta(days=1)
 FROM_ONE_ADDRESS_AT_ONE_ACCOUNT = 10
 FROM_ONE_ADDRESS = 100  # an office behind one address may mistype now and then
 AT_ONE_ACCOUNT = 100
+CODES_AT_ONE_ACCOUNT = 20  # three in a million are right; and who guesses these knows the password
 
 
 def refuse_too_many(session: Session, email: str, address: str) -> None:
     """TooMany where the last quarter of an hour has seen too many failures, with the seconds to wait."""
     account = account_key(email)
     of_account, of_address = SignInFailure.account == account, SignInFailure.address == address
-    for most, which in (
+    _refuse(
+        session,
         (FROM_ONE_ADDRESS_AT_ONE_ACCOUNT, and_(of_account, of_address)),
         (AT_ONE_ACCOUNT, of_account),
         (FROM_ONE_ADDRESS, of_address),
-    ):
+    )
+
+
+def refuse_too_many_codes(session: Session, email: str) -> None:
+    """TooMany where too many codes of this account's second step were wrong, wherever they came from."""
+    _refuse(session, (CODES_AT_ONE_ACCOUNT, SignInFailure.account == _codes_key(email)))
+
+
+def _refuse(session: Session, *bounds: tuple[int, ColumnElement[bool]]) -> None:
+    for most, which in bounds:
         if oldest := _the_one_too_many(session, which, most):
             seconds = max(1, round((oldest + WINDOW - now()).total_seconds()))
             raise TooMany(
@@ -49,6 +60,14 @@ def _the_one_too_many(session: Session, which: ColumnElement[bool], most: int) -
 def count_failure(session: Session, email: str, address: str) -> None:
     session.execute(delete(SignInFailure).where(SignInFailure.created_at < now() - KEPT))
     session.add(SignInFailure(account=account_key(email), address=address))
+
+
+def count_wrong_code(session: Session, email: str, address: str) -> None:
+    session.add(SignInFailure(account=_codes_key(email), address=address))
+
+
+def _codes_key(email: str) -> str:
+    return token_hash(f"second step of {email.strip().lower()}")
 
 
 def forget_failures(session: Session, email: str, address: str) -> None:

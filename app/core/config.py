@@ -54,6 +54,8 @@ class Settings(BaseSettings):
         "commas between; by default a file in the state folder, made at the first start.",
     )
     session_days: int = Field(14, ge=1, description="Days until a sign-in must be renewed.")
+    session_idle_hours: int = Field(72, ge=1, description="Hours after which a sign-in that nobody uses runs out.")
+    second_factor_of_admins: bool = Field(False, description="Whether admins need a second factor to sign in.")
     sign_in_link_hours: int = Field(72, ge=1, description="Hours a one-time sign-in link works.")
     lease_minutes: int = Field(30, ge=1, description="Minutes an assignment stays with a labeler who is silent.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says that its run is alive.")

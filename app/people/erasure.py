@@ -7,12 +7,26 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts import service as accounts
-from app.accounts.models import ApiToken, Person, PersonState, Role, SignIn, SignInLink
+from app.accounts.models import (
+    ApiToken,
+    Person,
+    PersonState,
+    ProviderIdentity,
+    RecoveryCode,
+    Role,
+    SecondFactor,
+    SignIn,
+    SignInLink,
+)
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid
 from app.labeling.leases import give_place_back
 from app.labeling.models import Assignment, AssignmentState, SelfAssessment
 from app.projects.models import ProjectMember
+
+_OF_A_PERSON = (
+    SignIn, SignInLink, ApiToken, SecondFactor, RecoveryCode, ProviderIdentity, SelfAssessment, ProjectMember,
+)  # fmt: skip
 
 
 def erase(session: Session, person: Person, *, typed_name: str, by: Person) -> str:
@@ -32,7 +46,7 @@ def erase(session: Session, person: Person, *, typed_name: str, by: Person) -> s
     person.preferences = {}
     person.state = PersonState.paused
     person.erased_at = now()
-    for table in (SignIn, SignInLink, ApiToken, SelfAssessment, ProjectMember):
+    for table in _OF_A_PERSON:
         session.execute(delete(table).where(table.person_id == person.id))
     _drop_drafts(session, person)
     audit.record(session, by if by.id != person.id else None, "person.erase", subject=person)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, inspect, select
 from sqlalchemy.orm import Session
 
-from app.accounts.models import ApiToken, AuditEvent, Person, SignIn
+from app.accounts.models import ApiToken, AuditEvent, Person, ProviderIdentity, SecondFactor, SignIn
 from app.core.db import Base, reading
 from app.labeling.models import (
     Assignment,
@@ -28,7 +28,7 @@ from app.prompts.models import Prompt
 from app.quality.models import Exclusion
 
 AT_ONCE = 200
-_SECRET = {"password_hash", "token_hash"}
+_SECRET = {"password_hash", "token_hash", "sealed_secret", "last_step"}
 Row = dict[str, Any]
 
 
@@ -123,6 +123,8 @@ _SECTIONS = {
     "projects": _projects,
     "sign_ins": _plain(SignIn),
     "api_tokens": _plain(ApiToken),
+    "second_factor": _plain(SecondFactor),
+    "single_sign_on": _plain(ProviderIdentity),
     "accepted_guidelines": _plain(GuidelinesAcceptance),
     "self_assessments": _plain(SelfAssessment),
     "assignments": _assignments,

@@ -7,11 +7,12 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.accounts import second_factor, sessions
 from app.accounts import service as accounts
-from app.accounts.models import AuditEvent, Group, Person, Role, SignIn
+from app.accounts.models import AuditEvent, Group, Person, Role
 from app.core.errors import Invalid
 from app.people.activity import Span, Work, by_week, work_by_day
 from app.projects import service as projects
@@ -57,7 +58,9 @@ class PersonOverview:
     person: Person
     projects: list[Project]
     paused_in: set[uuid.UUID]  # of these projects
-    last_sign_in: datetime | None
+    last_seen: datetime | None
+    sign_ins: int
+    has_second_factor: bool
     span: Span
     days: dict[date, Work]
     weeks: dict[date, Work]
@@ -71,9 +74,20 @@ def overview_of(session: Session, person: Person, span: Span) -> PersonOverview:
     for work in days.values():
         total.add(work)
     member_of = projects.projects_of_member(session, person)
-    last = session.scalar(select(func.max(SignIn.created_at)).where(SignIn.person_id == person.id))
-    paused = projects_pausing(session, person)
-    return PersonOverview(person, member_of, paused, last, span, days, weeks, total, _events(session, person))
+    sign_ins = sessions.sign_ins_of(session, person)
+    return PersonOverview(
+        person=person,
+        projects=member_of,
+        paused_in=projects_pausing(session, person),
+        last_seen=sign_ins[0].last_seen_at if sign_ins else None,
+        sign_ins=len(sign_ins),
+        has_second_factor=second_factor.is_on(session, person),
+        span=span,
+        days=days,
+        weeks=weeks,
+        total=total,
+        events=_events(session, person),
+    )
 
 
 def _events(session: Session, person: Person) -> list[tuple[AuditEvent, str]]:

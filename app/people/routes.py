@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 
-from app.accounts import audit
+from app.accounts import audit, second_factor, sessions
 from app.accounts import service as accounts
 from app.accounts.deps import Admin, SignedIn
 from app.accounts.models import Group, Person, PersonState, Role
@@ -121,6 +121,20 @@ def change_state(
 @router.post("/people/{person_id}/role")
 def change_role(session: WriteSession, admin: Admin, person_id: uuid.UUID, role: Annotated[Role, Form()]) -> Response:
     accounts.set_role(session, accounts.person_by_id(session, person_id), role, by=admin)
+    return RedirectResponse(f"/people/{person_id}", 303)
+
+
+@router.post("/people/{person_id}/sign-out")
+def sign_out_everywhere(session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+    sessions.end_others(session, accounts.person_by_id(session, person_id), by=admin)
+    return RedirectResponse(f"/people/{person_id}", 303)
+
+
+@router.post("/people/{person_id}/second-factor/reset")
+def reset_second_factor(session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+    person = accounts.person_by_id(session, person_id)
+    second_factor.reset(session, person, by=admin)
+    sessions.end_sessions(session, person)
     return RedirectResponse(f"/people/{person_id}", 303)
 
 

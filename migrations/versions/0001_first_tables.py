@@ -460,6 +460,10 @@ def upgrade() -> None:
         sa.Column("person_id", sa.Uuid(), nullable=False),
         sa.Column("token_hash", sa.String(), nullable=False),
         sa.Column("expires_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("address", sa.String(), nullable=False),
+        sa.Column("agent", sa.String(), nullable=False),
+        sa.Column("has_second_step", sa.Boolean(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
@@ -470,6 +474,51 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("sign_in", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_sign_in_person_id"), ["person_id"], unique=False)
+
+    op.create_table(
+        "second_factor",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("sealed_secret", sa.String(), nullable=False),
+        sa.Column("confirmed_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("last_step", sa.Integer(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_second_factor_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_second_factor")),
+        sa.UniqueConstraint("person_id", name=op.f("uq_second_factor_person_id")),
+    )
+    op.create_table(
+        "recovery_code",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("code_hash", sa.String(), nullable=False),
+        sa.Column("used_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_recovery_code_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_recovery_code")),
+    )
+    with op.batch_alter_table("recovery_code", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_recovery_code_person_id"), ["person_id"], unique=False)
+
+    op.create_table(
+        "provider_identity",
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("issuer", sa.String(), nullable=False),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_provider_identity_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_identity")),
+        sa.UniqueConstraint("issuer", "subject", name=op.f("uq_provider_identity_issuer_subject")),
+    )
+    with op.batch_alter_table("provider_identity", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_provider_identity_person_id"), ["person_id"], unique=False)
 
     op.create_table(
         "sign_in_failure",

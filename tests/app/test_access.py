@@ -58,6 +58,7 @@ def test_every_route_says_whom_it_lets_in() -> None:
     asked_by_machines = {"/healthz", "/readyz", "/metrics"}  # the last asks for a token of its own
     assert open_to_all == asked_by_machines | {
         "/sign-in",
+        "/sign-in/second-step",
         "/sign-out",
         "/welcome/{token}",
         "/api/v1/sign-in",

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 
+import pyotp
 import pytest
 from playwright.sync_api import Dialog, Page, Route, expect
 from sqlalchemy import delete, select
 
+from app.accounts import second_factor
 from app.accounts import service as accounts
 from app.accounts.models import Person, SignIn
 from app.core.db import reading, writing
@@ -196,7 +198,10 @@ def test_a_double_click_submits_once(ranking_page: Page) -> None:
 def test_signed_out_while_writing_one_signs_in_in_place(writing_page: Page, labeler: Person) -> None:
     page = writing_page
     with writing() as session:
-        accounts.set_password(session.get_one(Person, labeler.id), "a long enough password")
+        person = session.get_one(Person, labeler.id)
+        accounts.set_password(person, "a long enough password")
+        device = pyotp.TOTP(second_factor.begin(session, person).secret.replace(" ", ""))
+        recovery_code = second_factor.confirm(session, person, device.now())[0]
         session.execute(delete(SignIn))
     page.keyboard.type("Still here.")
     expect(page.locator(STATE)).to_have_text("Signed out · kept in this browser")
@@ -207,6 +212,10 @@ def test_signed_out_while_writing_one_signs_in_in_place(writing_page: Page, labe
     page.keyboard.press("Enter")
     expect(form.get_by_role("alert")).to_contain_text("The address or the password is wrong.")
     form.get_by_label("Password").fill("a long enough password")
+    expect(form.get_by_label("Code of your authenticator app")).to_be_hidden()
+    page.keyboard.press("Enter")
+    expect(form.get_by_label("Code of your authenticator app")).to_be_focused()
+    page.keyboard.type(recovery_code)
     page.keyboard.press("Enter")
     expect(page.locator(STATE)).to_have_text("Draft saved")
     expect(page.locator("#answer")).to_have_value("Still here.")

@@ -16,14 +16,18 @@ export function signInAgain() {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const { email, password } = form.elements;
+    const { email, password, code } = form.elements;
     try {
-      const { ok, body } = await send("POST", "/api/v1/sign-in", { email: email.value, password: password.value });
-      if (!ok) say(`${body.detail ?? "That was refused."} ${body.mend ?? ""}`);
+      const { ok, body } = await send("POST", "/api/v1/sign-in", { email: email.value, password: password.value, code: code.value });
+      if (body.fields?.code && code.parentElement.hidden) {
+        say("");
+        code.parentElement.hidden = false;
+        code.focus();
+      } else if (!ok) say(`${body.detail ?? "That was refused."} ${body.mend ?? ""}`);
       else if (body.id !== pop.dataset.person) say(`This is ${pop.dataset.name}'s work, and you are signed in as ${body.name} now. Sign in as ${pop.dataset.name} to hand it in.`);
       else {
         say("");
-        password.value = "";
+        password.value = code.value = "";
         pop.hidePopover();
         then();
       }

@@ -4,8 +4,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.accounts import service
+from app.accounts.cookies import local_path
 from app.accounts.models import Person, Role
-from app.accounts.routes import local_path
 from app.core.db import reading, writing
 
 
