@@ -1,6 +1,7 @@
 """create_app(): middleware, error pages, each room's routers."""
 
 import importlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -13,6 +14,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -24,10 +27,12 @@ from app.core.api import Problem
 from app.core.config import get_settings
 from app.core.db import get_engine
 from app.core.errors import DomainError, Invalid, NotFound, SignInNeeded, TooMany
+from app.core.outages import SECONDS, Outage, outage
 from app.core.pages import render, wants_json
 from app.core.readiness import Readiness, as_answer
 from app.core.security import HEADERS, Guard
 
+logger = logging.getLogger(__name__)
 ROUTERS = (
     "app.labeling.api",  # first, since an address is looked for in this order and labelers ask most
     "app.labeling.routes",
@@ -107,11 +112,24 @@ def render_error(request: Request, error: DomainError) -> Response:
             "mend": error.mend,
             "fields": error.fields if isinstance(error, Invalid) else {},
         }
-        headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooMany) else None
-        return JSONResponse(body, error.status, headers, media_type="application/problem+json")
+        return JSONResponse(body, error.status, _retry_after(error), media_type="application/problem+json")
     if isinstance(error, SignInNeeded) and request.method == "GET":
         return RedirectResponse(f"/sign-in?then={quote(request.url.path)}", 303)
     return render(request, "error.html", status=error.status, error=error)
+
+
+def _retry_after(error: DomainError) -> dict[str, str] | None:
+    seconds = error.seconds if isinstance(error, TooMany) else SECONDS if isinstance(error, Outage) else None
+    return {"Retry-After": str(seconds)} if seconds else None
+
+
+async def _on_broken_part(request: Request, error: Exception) -> Response:
+    """The database or the disk is away, full or read-only; anything else is a mistake of ours."""
+    told = outage(error)
+    if told is None:
+        raise error
+    logger.warning("%s %s was refused: %s", request.method, request.url.path, error)
+    return render_error(request, told)
 
 
 async def _on_domain_error(request: Request, error: Exception) -> Response:
@@ -190,12 +208,15 @@ def create_app() -> FastAPI:
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_input)
     app.add_exception_handler(HTTPException, _on_http_error)
+    for broken in (DBAPIError, PoolTimeout, OSError):
+        app.add_exception_handler(broken, _on_broken_part)
     app.add_exception_handler(Exception, _on_unforeseen)
     for name in ROUTERS:
         app.include_router(importlib.import_module(name).router, include_in_schema=name.endswith(DESCRIBED))
 
     @app.get("/healthz", dependencies=[ANYONE])
-    def healthz() -> dict[str, str]:
+    async def healthz() -> dict[str, str]:
+        """That it is alive. Not in the threads of the pages either: who hears nothing would kill a web that waits."""
         return {"status": "ok"}
 
     readiness = Readiness()

@@ -39,7 +39,7 @@ def _tell(asked_to_stop: threading.Event) -> None:
     while not asked_to_stop.wait(SECONDS_BETWEEN_TELLING):
         try:
             send_due()
-        except DBAPIError as error:
+        except (DBAPIError, OSError) as error:
             logger.warning("webhooks wait: %s", error)
 
 

@@ -1,7 +1,16 @@
 """The time, always aware and in UTC."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_
 
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def is_far(column: Any, at: datetime, within: timedelta) -> ColumnElement[bool]:
+    """Whether a time lies further from `at` than `within`. Also behind it: where a clock was set back, what was written
+    before stands in times to come, and would be taken for fresh until the clock is there again."""
+    return or_(column < at - within, column > at + within)

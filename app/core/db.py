@@ -1,13 +1,9 @@
 """Engine, sessions and column types for SQLite and PostgreSQL."""
 
-import fcntl
 import math
-import os
 import secrets
-import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,8 +24,9 @@ from sqlalchemy import (
     create_engine,
     event,
     literal_column,
+    make_url,
 )
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.exc import DisconnectionError, InvalidRequestError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -37,6 +34,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.core.clock import now
 from app.core.config import get_settings
+from app.core.turns import Turn
 
 IDLE_SECONDS = 5.0  # a connection to PostgreSQL that was used since is taken to be alive
 
@@ -112,61 +110,6 @@ class Identified:
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class FairLock:
-    """First come, first served: SQLite's own busy handler lets unlucky writers starve (measured: p99 of 1.2 s at 8)."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._waiting: deque[threading.Lock] = deque()
-        self._held = False
-
-    def acquire(self) -> None:
-        with self._guard:
-            if not self._held:
-                self._held = True
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        turn.acquire()
-
-    def release(self) -> None:
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._held = False
-
-
-class Turn:
-    """One session's place in the line of writers, taken when its transaction begins: by then it has a thread to run
-    on, so those who wait can't keep it from finishing."""
-
-    _line = FairLock()
-
-    def __init__(self) -> None:
-        self._queue: int | None = None  # the open file that is held while the turn is taken
-
-    def take(self, database: str) -> None:
-        """Wait for the threads of this process, then for the other processes that write to this file: the kernel lets
-        them in as they came, and lets go of the file for one that dies."""
-        if self._queue is None:
-            self._line.acquire()
-            try:
-                queue = os.open(f"{database}-writers", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                fcntl.flock(queue, fcntl.LOCK_EX)
-            except BaseException:
-                self._line.release()
-                raise
-            self._queue = queue
-
-    def give_back(self) -> None:
-        if self._queue is not None:
-            os.close(self._queue)
-            self._queue = None
-            self._line.release()
-
-
 def _prepare_sqlite(engine: Engine) -> None:
     """WAL, foreign keys, and BEGIN IMMEDIATE for sessions that write (sqlite3's own transaction handling is off)."""
 
@@ -185,6 +128,12 @@ def _prepare_sqlite(engine: Engine) -> None:
             turn.take(connection.engine.url.database or "")
         connection.exec_driver_sql("BEGIN" if turn is None else "BEGIN IMMEDIATE")
 
+    @event.listens_for(engine, "handle_error")
+    def _on_error(context: ExceptionContext) -> None:
+        # SQLite opens a file that it may not write to for reading, without a word, and stays with that for good.
+        said = str(context.original_exception)
+        context.is_disconnect = context.is_disconnect or "readonly" in said or "disk I/O error" in said
+
 
 def make_engine(url: str) -> Engine:
     """An engine for `url`. SQLite's file and folder are made when missing. Its errors name no values: they are logged,
@@ -195,9 +144,21 @@ def make_engine(url: str) -> Engine:
         return engine
     # Two for each thread that answers requests, since some read while they write, and none opened and closed each time;
     # the one used last first, whose server process has all it needs at hand.
-    engine = create_engine(url, pool_size=12, max_overflow=0, pool_use_lifo=True, hide_parameters=True)
+    engine = create_engine(
+        url, pool_size=12, max_overflow=0, pool_use_lifo=True, hide_parameters=True, connect_args=_patience(url)
+    )
     _test_idle_connections(engine)
     return engine
+
+
+# Where a network is cut nobody is told: without these a connection waits for its server for hours (libpq's words).
+_PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+             "tcp_user_timeout": 20_000}  # fmt: skip
+
+
+def _patience(url: str) -> dict[str, int]:
+    """What the address does not say itself."""
+    return {name: value for name, value in _PATIENCE.items() if name not in make_url(url).query}
 
 
 def _test_idle_connections(engine: Engine) -> None:

@@ -68,7 +68,8 @@ class Readiness:
         self._probes = {
             "database": Probe(look_at_database, lasts=1.0),
             "queue": Probe(look_at_queue, lasts=1.0, is_needed=False),
-            "artefacts": Probe(look_at_artefacts, lasts=15.0),  # a store that is paid by the request is asked less
+            # A store that is paid by the request is asked less.
+            "artefacts": Probe(look_at_artefacts, lasts=1.0 if get_artefacts().is_local else 15.0),
         }
 
     async def ask(self) -> dict[str, Found]:
@@ -87,10 +88,12 @@ def as_answer(found: dict[str, Found]) -> tuple[int, dict[str, object]]:
 def look_at_database() -> Found:
     """On a connection of its own: a pool whose connections are all at work is busy, not broken."""
     try:
-        at = _revision(get_settings().database)
+        at, takes_changes = _revision(get_settings().database)
     except (SQLAlchemyError, OSError) as error:
         logger.warning("the database does not answer", exc_info=error)
         return Found("does not answer")
+    if not takes_changes:
+        return Found("takes no changes: it is read-only")
     newest, known = _revisions()
     if at == newest:
         return Found(OK)
@@ -100,7 +103,8 @@ def look_at_database() -> Found:
     return Found(f"is at {at}, which a newer version made; this one knows {newest}", is_needed=False)
 
 
-def _revision(address: str) -> str | None:
+def _revision(address: str) -> tuple[str | None, bool]:
+    """Where the database stands, and whether it can be written to."""
     url = make_url(address)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         raise FileNotFoundError("there is no database file")
@@ -108,9 +112,11 @@ def _revision(address: str) -> str | None:
     engine = create_engine(url, poolclass=NullPool, connect_args=options, hide_parameters=True)
     with engine.connect() as connection:
         if not engine.dialect.has_table(connection, "alembic_version"):
-            return None
+            return None, True
         at: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return at
+        if url.get_backend_name() == "sqlite":
+            return at, os.access(url.database or "", os.W_OK)
+        return at, connection.scalar(text("SHOW transaction_read_only")) == "off"
 
 
 @cache

@@ -1,10 +1,11 @@
 """Artefacts (snapshots, checkpoints, models) under one fsspec URL: written beside, then renamed into place."""
 
+import errno
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -13,12 +14,21 @@ import fsspec
 
 from app.core.config import get_settings
 from app.core.errors import DomainError, NotFound
+from app.core.outages import Outage
 
 BLOCK = 2**20
 
 
-class StorageFull(DomainError):
-    title = "The artefact store could not take the file"
+class StoreRefuses(Outage):
+    title = "The artefact store can’t be used"
+
+
+def _refused(key: str, error: OSError) -> StoreRefuses:
+    """The file that was to be written, why it was not, and what to do: shutil's errors hold those of many files."""
+    full = errno.ENOSPC in (error.errno, getattr(error.__context__, "errno", None)) or "No space left" in str(error)
+    mend = "Free space in the artefact store" if full else "See that the artefact store is there and can be written to"
+    why = "it is full" if full else error.strerror or str(error)
+    return StoreRefuses(f"Writing {key} failed: {why}.", mend=f"{mend}, then try again.")
 
 
 class Artefacts:
@@ -49,18 +59,23 @@ class Artefacts:
                 yield file
             self.fs.mv(beside, path)
         except BaseException as error:
-            if self.fs.exists(beside):
+            with suppress(OSError):
                 self.fs.rm(beside)
             if isinstance(error, OSError):
-                raise StorageFull(
-                    f"Writing {key} failed: {error}.", mend="Free space in the artefact store."
-                ) from error
+                raise _refused(key, error) from error
             raise
+
+    def _missing(self, key: str) -> DomainError:
+        if self.is_local and not Path(self.root).is_dir():
+            return StoreRefuses(
+                "The artefact store is not there.", mend="See that its disk is mounted, then try again."
+            )
+        return NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
 
     @contextmanager
     def reading(self, key: str) -> Iterator[BinaryIO]:
         if not self.exists(key):
-            raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
+            raise self._missing(key)
         with self.fs.open(self._path(key), "rb") as file:
             yield file
 
@@ -94,15 +109,19 @@ class Artefacts:
         path = self._path(key)
         if self.is_local:
             beside = Path(f"{path}.{uuid.uuid4().hex}.part")
-            shutil.copytree(folder, beside)
-            beside.rename(path)
+            try:
+                shutil.copytree(folder, beside)
+                beside.rename(path)
+            except OSError as error:
+                shutil.rmtree(beside, ignore_errors=True)
+                raise _refused(key, error) from error
             return
         self.fs.put(f"{folder}/", f"{path}/", recursive=True)
 
     def folder(self, key: str) -> Path:
         """A local folder with the contents of `key`: the folder itself, or a copy fetched once."""
         if not self.exists(key):
-            raise NotFound(f"{key} is not in the artefact store.", mend="Restore it from a backup.")
+            raise self._missing(key)
         if self.is_local:
             return Path(self._path(key))
         local = self.cache / key

@@ -13,6 +13,7 @@ from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.core.deps import ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, NotFound
+from app.core.outages import outages_in_words
 from app.core.pages import render
 from app.labeling import cards
 from app.labeling.amendments import (
@@ -106,7 +107,7 @@ def amend_form(
 ) -> Response:
     typed = typed_in(form)
     try:
-        with writing() as session:
+        with outages_in_words(), writing() as session:
             amend(session, person, assignment_id, checked(Amendment, typed))
     except DomainError as error:
         with reading() as session:

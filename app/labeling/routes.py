@@ -11,6 +11,7 @@ from app.accounts.deps import SignedIn
 from app.core.db import reading, writing
 from app.core.deps import SentForm, WriteSession
 from app.core.errors import DomainError, Invalid
+from app.core.outages import outages_in_words
 from app.core.pages import render
 from app.labeling import batch_routes, own_routes, prompt_routes, sorting_routes
 from app.labeling.answers import feedback_for
@@ -79,7 +80,7 @@ def submit_form(
 ) -> Response:
     typed = typed_in(form)
     try:
-        with writing() as session:
+        with outages_in_words(), writing() as session:
             submit(session, person, assignment_id, checked(Submission, typed))
     except DomainError as error:
         with reading() as session:

@@ -58,12 +58,12 @@ def is_silent(share: SamplingShare, at: datetime) -> bool:
     """Whether its worker is taken for dead."""
     if share.taken_by is None or share.is_drawn or share.error or share.heartbeat_at is None:
         return False
-    return share.heartbeat_at < at - _long()
+    return abs(at - share.heartbeat_at) > _long()
 
 
 def is_unheard(share: SamplingShare, at: datetime) -> bool:
     """Whether nobody took it for so long that it is better told again."""
-    return share.taken_by is None and share.nudged_at < at - _long()
+    return share.taken_by is None and abs(at - share.nudged_at) > _long()
 
 
 def _long() -> timedelta:

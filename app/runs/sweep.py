@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.core.clock import now
+from app.core.clock import is_far, now
 from app.core.queue import JobName, enqueue
 from app.registry.models import Model, ModelState
 from app.runs import service
 from app.runs.models import Run, RunState
-from app.runs.workers import idle_workers, silent_before
+from app.runs.workers import idle_workers, patience
 
 # A nudge needs this long at most to reach an idle worker; what is queued for longer has lost its message.
 NUDGE_TAKES = timedelta(seconds=3)
@@ -32,7 +32,7 @@ def sweep(session: Session, *, at: datetime | None = None) -> Swept:
 
 
 def _hand_on_silent_runs(session: Session, at: datetime) -> int:
-    silent = select(Run).where(Run.state == RunState.running, Run.heartbeat_at < silent_before(at))
+    silent = select(Run).where(Run.state == RunState.running, is_far(Run.heartbeat_at, at, patience()))
     runs = list(session.scalars(silent.with_for_update(skip_locked=True)))
     for run in runs:
         service.end_abandoned(session, run)
@@ -44,9 +44,9 @@ def _nudge_again(session: Session, at: datetime) -> int:
     idle = len(idle_workers(session, at))
     if not idle:
         return 0
-    waiting = select(Run.id).where(Run.state == RunState.queued, Run.queued_at < at - NUDGE_TAKES)
+    waiting = select(Run.id).where(Run.state == RunState.queued, is_far(Run.queued_at, at, NUDGE_TAKES))
     runs = list(session.scalars(waiting.order_by(Run.queued_at).limit(idle)))
-    adding = select(Model.id).where(Model.state == ModelState.adding, Model.created_at < at - ADDING_TAKES)
+    adding = select(Model.id).where(Model.state == ModelState.adding, is_far(Model.created_at, at, ADDING_TAKES))
     models = list(session.scalars(adding.limit(idle)))
     for run_id in runs:
         enqueue(session, JobName.run, run_id)

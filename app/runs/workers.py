@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app.core.clock import now
+from app.core.clock import is_far, now
 from app.core.config import get_settings
 from app.core.queue import Queue
 from app.runs.models import Worker
@@ -40,13 +40,14 @@ def sign_off(session: Session, name: str) -> None:
     session.execute(delete(Worker).where(Worker.name == name))
 
 
-def silent_before(at: datetime | None = None) -> datetime:
-    """A worker or a run whose last sign is older is given up."""
-    return (at or now()) - timedelta(seconds=get_settings().stale_after_seconds)
+def patience() -> timedelta:
+    """How long a worker or a run may give no sign before it is given up."""
+    return timedelta(seconds=get_settings().stale_after_seconds)
 
 
 def live_workers(session: Session, at: datetime | None = None) -> list[Worker]:
-    return list(session.scalars(select(Worker).where(Worker.heartbeat_at >= silent_before(at)).order_by(Worker.name)))
+    is_silent = is_far(Worker.heartbeat_at, at or now(), patience())
+    return list(session.scalars(select(Worker).where(~is_silent).order_by(Worker.name)))
 
 
 def idle_workers(session: Session, at: datetime | None = None) -> list[Worker]:

@@ -10,14 +10,14 @@ import redis
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.core.clock import now
+from app.core.clock import is_far, now
 from app.core.config import get_settings
 from app.core.queue import Queue
 from app.projects.models import Project
 from app.prompts.models import ImportState, PromptImport
 from app.runs.code_version import code_version
 from app.runs.models import Run, RunState, Worker
-from app.runs.workers import silent_before
+from app.runs.workers import patience
 
 # A run that nobody took for so long waits for a worker that is not there, or behind others.
 LONG_QUEUED = timedelta(minutes=10)
@@ -64,9 +64,8 @@ def workers(session: Session) -> list[WorkerFact]:
         .outerjoin(Project, Project.id == Run.project_id)
         .order_by(Worker.heartbeat_at.desc())
     )
-    limit = silent_before()
-    found = session.execute(query)
-    return [WorkerFact(worker, run, project, worker.heartbeat_at >= limit) for worker, run, project in found]
+    at, found = now(), session.execute(query)
+    return [WorkerFact(each, run, project, abs(each.heartbeat_at - at) <= patience()) for each, run, project in found]
 
 
 def runs_by_state(session: Session) -> dict[RunState, int]:
@@ -76,8 +75,8 @@ def runs_by_state(session: Session) -> dict[RunState, int]:
 
 def stuck_runs(session: Session) -> list[RunFact]:
     """Running without a sign of life, or queued for long."""
-    is_silent = (Run.state == RunState.running) & (Run.heartbeat_at < silent_before())
-    is_waiting = (Run.state == RunState.queued) & (Run.queued_at < now() - LONG_QUEUED)
+    is_silent = (Run.state == RunState.running) & is_far(Run.heartbeat_at, now(), patience())
+    is_waiting = (Run.state == RunState.queued) & is_far(Run.queued_at, now(), LONG_QUEUED)
     query = select(Run, Project).join(Project).where(is_silent | is_waiting).order_by(Run.queued_at).limit(SHOWN)
     return [RunFact(run, project) for run, project in session.execute(query)]
 

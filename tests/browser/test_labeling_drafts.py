@@ -11,11 +11,12 @@ from sqlalchemy import delete, select
 from app.accounts import second_factor
 from app.accounts import service as accounts
 from app.accounts.models import Person, SignIn
-from app.core.db import reading, writing
+from app.core.db import get_engine, reading, writing
 from app.labeling.models import Assignment, Demonstration, Ranking, RankingPlace
 from app.projects.models import Project
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.factories import make_person
+from tests.full_disk import BIG, full_disk
 
 BrowseAs = Callable[[Person], Page]
 STATE = "#draft-state"
@@ -184,6 +185,22 @@ def test_a_server_that_is_down_is_tried_until_it_stores(ranking_page: Page) -> N
     expect(page.locator("#submit")).to_be_disabled()
     expect(page.locator(".receipt")).to_be_visible()
     assert len(calls) == 3
+
+
+def test_on_a_full_disk_one_is_told_and_the_draft_stays_until_there_is_room(writing_page: Page) -> None:
+    page = writing_page
+    with full_disk(get_engine()):
+        page.locator("#answer").fill(BIG)
+        expect(page.locator(STATE)).to_have_text("The server can’t save just now · kept in this browser")
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_role("alert")).to_contain_text("The server’s disk is full, so this is not stored.")
+        expect(page.locator(STATE)).to_contain_text("Not stored yet · trying again in")
+        assert [each["text"] for each in kept_in_browser(page)] == [BIG]
+        expect(page.locator("#answer")).to_have_value(BIG)
+    expect(page.locator(".receipt")).to_contain_text("a demonstration of")
+    assert kept_in_browser(page) == []
+    with reading() as session:
+        assert session.scalars(select(Demonstration.text)).all() == [BIG.strip()]
 
 
 def test_a_double_click_submits_once(ranking_page: Page) -> None:

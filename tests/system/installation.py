@@ -32,6 +32,8 @@ _MARKS = {
 class Installation:
     """`with Installation(folder, port) as here:` starts it, waits for the pages, and stops it at the end."""
 
+    started_through: tuple[str, ...] = ()  # a command that starts it
+
     def __init__(self, folder: Path, port: int, **settings: str) -> None:
         self.folder, self.port = folder, port
         self.address = f"http://127.0.0.1:{port}"
@@ -62,7 +64,7 @@ class Installation:
         """`touchstone up`, until the pages answer."""
         self.said = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "up"],
+            [*self.started_through, sys.executable, "-m", "app.cli", "up"],
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

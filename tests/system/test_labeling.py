@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.core.db import reading, writing
 from app.labeling.models import Assignment, AssignmentState, Batch, BatchState, Item, Ranking, RankingPlace
+from app.projects.service import project_by_slug
 from app.runs.models import Run
+from tests.app.labeling.rows import make_ranking_batch
 from tests.system.labelers import Labelers
 from tests.system.world import World
 
@@ -53,6 +55,18 @@ def label_under_fire(world: World, victims: tuple[str, ...]) -> None:
     stored = read_batch(world, sampled)
     assert {str(each.id): stored.ranks[each.id] for each in stored.assignments} == labelers.acknowledged
     assert_places_add_up(stored)
+
+
+def test_thirty_two_labelers_at_once_are_never_told_that_the_database_is_locked(world: World) -> None:
+    """Whatever is no success is an error of the labelers'."""
+    close_batches(world)
+    with writing(world.loop.engine) as session:
+        make_ranking_batch(session, project_by_slug(session, world.loop.slug), items=64)
+    with Labelers(world.here, world.loop, 32) as labelers:
+        labelers.work_to_the_end()
+    assert len(labelers.acknowledged) == 64
+    assert labelers.unanswered == 0
+    assert not [line for line in world.here.said if "locked" in line]
 
 
 def close_batches(world: World) -> None:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from celery import Celery
 from sqlalchemy import func, select
 
 from app.core.db import reading, writing
+from app.core.embedded_redis import short_socket
+from app.core.queue import JobName, Queue
 from app.core.storage import Artefacts
 from app.labeling import service as labeling
 from app.labeling.models import Batch, Completion, Item
@@ -110,6 +113,11 @@ class World:
         folders = [self.here.folder / "artefacts" / str(model.storage_key) for model in models]
         files = [file for folder in folders for file in sorted(folder.glob("*.safetensors"))]
         return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+    def send_again(self, run_id: uuid.UUID) -> None:
+        """One more message about a run, before all that wait."""
+        with Celery(broker=f"redis+socket://{short_socket(self.here.folder / 'redis.sock')}") as celery:
+            celery.send_task(JobName.run.value, args=[str(run_id)], queue=Queue.touchstone.value)
 
     def close(self) -> None:
         self.loop.admin.close()

@@ -98,7 +98,7 @@ class Pulse:
         try:
             with writing() as session:
                 work(session)
-        except (DBAPIError, DomainError) as error:
+        except (DBAPIError, DomainError, OSError) as error:
             logger.warning("a heartbeat was left out: %s", error)
 
 

@@ -1,12 +1,12 @@
 """One run from its claim to its end: claimed, its kind's job called, its end written in words."""
 
-import errno
 import gc
 import logging
 import uuid
 from collections.abc import Callable
 
 import torch
+from safetensors import SafetensorError
 
 from app.core.errors import DomainError
 from app.runs import service
@@ -33,6 +33,8 @@ from workers.training.loop import CannotTrain, Outcome, TrainingFailed
 
 logger = logging.getLogger(__name__)
 
+# However it is told: by the kernel, by safetensors, by pickles of torch (which are not let through otherwise).
+_DISK_FULL = ("No space left", "Errno 28", "PytorchStreamWriter failed writing")
 Job = Callable[[Claimed], Outcome]
 JOBS: dict[RunKind, Job] = {
     RunKind.sft: sft.work,
@@ -112,6 +114,8 @@ def in_words(error: BaseException) -> str:
             "The memory ran out. Smaller batches (micro_batch_size where there is one, else batch_size) and shorter "
             "max_completion_tokens need less; so does a lora_rank above 0 where a run trains."
         )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if any(sign in str(error) for sign in _DISK_FULL):
         return "The disk is full. Free space where the artefacts are kept, then continue."
+    if isinstance(error, OSError | SafetensorError):
+        return f"The disk or the artefact store could not be used ({error}). Once it can be again, continue."
     return f"Something unforeseen broke ({type(error).__name__}: {error}). The worker's own output has the details."

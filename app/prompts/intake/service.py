@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.accounts import audit
 from app.accounts.models import Person
-from app.core.clock import now
+from app.core.clock import is_far, now
 from app.core.config import get_settings
 from app.core.cursors import rows_after
 from app.core.errors import Conflict, Invalid, NotFound
@@ -254,14 +254,14 @@ def sweep(session: Session, *, workers: int, at: datetime | None = None) -> int:
     """Hand on the imports whose worker went silent, and send lost nudges again, one for each of `workers` that has
     nothing to do. Returns how many were handed on."""
     at = at or now()
-    limit = at - timedelta(seconds=get_settings().stale_after_seconds)
-    silent = select(PromptImport).where(PromptImport.state == ImportState.running, PromptImport.heartbeat_at < limit)
+    is_silent = is_far(PromptImport.heartbeat_at, at, timedelta(seconds=get_settings().stale_after_seconds))
+    silent = select(PromptImport).where(PromptImport.state == ImportState.running, is_silent)
     rows = list(session.scalars(silent.with_for_update(skip_locked=True)))
     for row in rows:
         _end_abandoned(session, row)
     busy = session.scalar(select(func.count()).where(PromptImport.state == ImportState.running)) or 0
     waiting = select(PromptImport.id).where(
-        PromptImport.state == ImportState.queued, PromptImport.queued_at < at - NUDGE_TAKES
+        PromptImport.state == ImportState.queued, is_far(PromptImport.queued_at, at, NUDGE_TAKES)
     )
     for import_id in session.scalars(waiting.order_by(PromptImport.queued_at).limit(max(0, workers - busy))):
         enqueue(session, JobName.import_prompts, import_id)

@@ -69,8 +69,8 @@ export class Autosave {
     try {
       const answer = await send("PUT", `${this.api}/draft`, this.read(), options);
       this.answered(answer, upTo);
-    } catch {
-      this.show("offline");
+    } catch (error) {
+      this.show(error.told?.detail ? "server-cannot" : "offline", error.told);
       this.timer = setTimeout(() => this.saveNow(), RETRY);
     } finally {
       this.isSaving = false;

@@ -15,6 +15,7 @@ const WORDS = {
   "saved-without-lease": ["Draft saved · time ran out, still accepted", "unsaved"],
   unsaved: ["Not saved yet", "unsaved"],
   offline: ["Offline · kept in this browser", "unsaved"],
+  "server-cannot": ["The server can’t save just now · kept in this browser", "unsaved"],
   "signed-out": ["Signed out · kept in this browser", "unsaved"],
   refused: ["Not saved", "unsaved"],
   submitting: ["Submitting…", ""],

@@ -1,6 +1,11 @@
 /* JSON to and from the server. A refusal is an answer too; only silence or a broken server throws Unreachable. */
 
-export class Unreachable extends Error {}
+export class Unreachable extends Error {
+  constructor(words, told = {}) {
+    super(words);
+    this.told = told; // what the server itself says of it, if it can: `detail` and `mend`
+  }
+}
 
 export async function send(method, address, body, { keepalive = false } = {}) {
   let response;
@@ -14,8 +19,10 @@ export async function send(method, address, body, { keepalive = false } = {}) {
   } catch (error) {
     throw new Unreachable(String(error));
   }
-  if (response.status >= 500 || response.status === 429) throw new Unreachable(`the server answered ${response.status}`);
   const isJson = /json/.test(response.headers.get("Content-Type") ?? "");
+  if (response.status >= 500 || response.status === 429) {
+    throw new Unreachable(`the server answered ${response.status}`, isJson ? await response.json().catch(() => ({})) : {});
+  }
   if (response.ok && !isJson) throw new Unreachable("something other than the server answered");
   return { ok: response.ok, status: response.status, body: isJson ? await response.json() : {} };
 }

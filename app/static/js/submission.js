@@ -37,7 +37,7 @@ export class Submission {
       else this.refused(answer);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
-      this.waitAndRetry();
+      this.waitAndRetry(error.told);
     }
   }
 
@@ -46,11 +46,12 @@ export class Submission {
     goOn(this.form, receipt);
   }
 
-  waitAndRetry() {
+  waitAndRetry(told) {
     const seconds = WAITS[Math.min(this.attempt, WAITS.length - 1)];
     this.attempt += 1;
     this.isWaiting = true;
     this.say("not-stored", { seconds });
+    this.tell(told.detail ? `${told.detail} ` : "", told.mend); // a server that can speak says why
     this.timer = setTimeout(() => this.tryNow(), seconds * 1000);
   }
 
@@ -59,10 +60,15 @@ export class Submission {
     this.button.disabled = false;
     this.say(this.autosave.isUnsaved() ? "unsaved" : "saved");
     if (status === 401) this.signIn(() => this.start());
-    const words = document.createElement("b");
-    words.textContent = status === 401 ? "You are signed out, so this is not stored yet. " : `${body.detail ?? "That was refused."} `;
-    this.problem.replaceChildren(words, status === 401 ? "Sign in again, and it is handed in." : body.mend ?? "");
-    this.problem.hidden = false;
+    if (status === 401) this.tell("You are signed out, so this is not stored yet. ", "Sign in again, and it is handed in.");
+    else this.tell(`${body.detail ?? "That was refused."} `, body.mend);
     this.problem.scrollIntoView({ block: "center" });
+  }
+
+  tell(what, mend = "") {
+    const words = document.createElement("b");
+    words.textContent = what;
+    this.problem.replaceChildren(words, mend);
+    this.problem.hidden = !what;
   }
 }

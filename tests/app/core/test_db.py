@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 
 from app.accounts.models import Person, Role
 from app.core import db
-from app.core.db import FairLock, make_engine, new_id, reading, reading_one_state, writing
+from app.core.db import make_engine, new_id, reading, reading_one_state, writing
+from app.core.turns import FairLock
 from tests.factories import make_person
 
 

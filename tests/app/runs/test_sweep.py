@@ -10,7 +10,7 @@ from app.core.clock import now
 from app.projects.models import Project
 from app.registry.models import ModelState
 from app.runs import service, workers
-from app.runs.models import RunState
+from app.runs.models import RunState, Worker
 from app.runs.sweep import sweep
 from tests.app.runs.rows import make_run, make_running
 from tests.factories import make_model, make_person, make_project
@@ -31,6 +31,23 @@ def test_a_silent_run_is_queued_and_sent_again(session: Session, own_project: Pr
     assert (run.state, run.claimed_by) == (RunState.queued, None)
     assert _nudges(session) == [("touchstone.run", str(run.id))]
     assert sweep(session).abandoned == 0
+
+
+def test_what_was_written_before_a_clock_was_set_back_is_not_fresh(session: Session, own_project: Project) -> None:
+    """Its worker is gone and its message lost, and both times are an hour ahead of the clock."""
+    silent = make_running(session, own_project, silent_for=-3600)
+    waiting = make_run(session, own_project, state=RunState.queued)
+    waiting.queued_at = now() + timedelta(hours=1)
+    workers.report(session, "of-yesterday", device="cpu", run_id=None)
+    session.flush()
+    session.get_one(Worker, "of-yesterday").heartbeat_at = now() + timedelta(hours=1)
+    session.flush()
+    assert [each.name for each in workers.live_workers(session)] == []
+    workers.report(session, "alive", device="cpu", run_id=None)
+    session.flush()
+    swept = sweep(session)
+    assert (swept.abandoned, swept.nudged, silent.state) == (1, 1, RunState.queued)
+    assert ("touchstone.run", str(waiting.id)) in _nudges(session)
 
 
 def test_a_run_that_beats_is_left_alone(session: Session, own_project: Project) -> None:

@@ -2,19 +2,21 @@
 
 import json
 import os
+import shutil
 import signal
 import uuid
 from pathlib import Path
 from unittest.mock import ANY
 
 import pytest
+from safetensors import SafetensorError
 from sqlalchemy import func, select
 
 from app.benchmarks.models import BenchmarkFile
 from app.core.clock import now
 from app.core.db import reading, writing
 from app.core.errors import Invalid
-from app.core.storage import get_artefacts
+from app.core.storage import StoreRefuses, get_artefacts
 from app.explorer.completions import described
 from app.labeling.choices import ALL, Author, completions_side_by_side, writers
 from app.labeling.models import (
@@ -390,6 +392,11 @@ def test_a_model_too_large_for_this_machine_is_refused_before_it_is_loaded(world
         (MemoryError(), "memory ran out"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "micro_batch_size"),
         (OSError(28, "No space left on device"), "disk is full"),
+        (shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]), "disk is full"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "disk is full"),
+        (SafetensorError("I/O error: Read-only file system (os error 30)"), "could not be used (I/O error: Read-only"),
+        (OSError(20, "Not a directory"), "Once it can be again, continue."),
+        (StoreRefuses("Writing models/1 failed: it is full.", mend="Free space."), "it is full. Free space."),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
     ],
 )
