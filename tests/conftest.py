@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_web_test(item: pytest.Item) -> bool:
-    elsewhere = any(item.get_closest_marker(name) for name in ("train", "browser", "prove"))
+    elsewhere = any(item.get_closest_marker(name) for name in ("train", "browser", "prove", "chaos"))
     return item.path.is_relative_to(APP_TESTS) and not elsewhere and "postgresql" not in item.nodeid
 
 
