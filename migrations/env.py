@@ -3,11 +3,12 @@
 from alembic import context
 
 from app.core.db import get_engine
+from app.core.migrate import alone
 from app.tables import metadata
 
 engine = context.config.attributes.get("engine") or get_engine()
 
-with engine.connect() as connection:
+with alone(engine) as connection:
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -16,4 +17,3 @@ with engine.connect() as connection:
     )
     with context.begin_transaction():
         context.run_migrations()
-    connection.commit()
