@@ -42,6 +42,7 @@ ROUTERS = (
     "app.accounts.token_routes",
     "app.accounts.audit_routes",
     "app.accounts.second_step_routes",
+    "app.accounts.single_sign_on_routes",
     "app.accounts.second_factor_routes",
     "app.accounts.sign_in_routes",
     "app.projects.api",

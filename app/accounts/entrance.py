@@ -8,12 +8,13 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from app.accounts import second_factor, service, sessions, sign_in_limits
-from app.accounts.models import Person, PersonState
+from app.accounts.models import Person, PersonState, Role
 from app.accounts.second_factor import WrongCode
 from app.accounts.service import WrongPassword
 from app.accounts.sessions import Computer
+from app.core.config import Passwords, get_settings
 from app.core.db import reading, writing
-from app.core.errors import Invalid, SignInNeeded
+from app.core.errors import Forbidden, Invalid, SignInNeeded
 from app.core.sealing import Unreadable, seal, unseal
 from app.core.security import token_hash
 
@@ -48,12 +49,26 @@ def by_password(email: str, password: str, computer: Computer, *, then: str = "/
             with writing() as counting:
                 sign_in_limits.count_failure(counting, email, computer.address)
             raise
+    refuse_password(person)
     return proven(person, computer, then=then)
 
 
-def proven(person: Person, computer: Computer, *, then: str = "/") -> Inside | HalfWay:
+def may_use_password(person: Person) -> bool:
+    """Where passwords are for admins alone, the others come by the provider."""
+    return get_settings().passwords is not Passwords.admins or person.role == Role.admin
+
+
+def refuse_password(person: Person) -> None:
+    if not may_use_password(person):
+        raise Forbidden("Passwords are for admins here.", mend=f"Sign in with {get_settings().oidc_name}.")
+
+
+def proven(person: Person, computer: Computer, *, then: str = "/", by_provider: bool = False) -> Inside | HalfWay:
     """Who someone is has been shown once: by a password, a link or a provider."""
+    has_second_step = by_provider and get_settings().oidc_is_second_factor
     with writing() as session:
+        if has_second_step:
+            return Inside(sessions.start_session(session, person, computer, has_second_step=True))
         if second_factor.is_on(session, person) or second_factor.is_required(person):
             return HalfWay(_note(person, then))
         sign_in_limits.forget_failures(session, person.email, computer.address)

@@ -9,6 +9,7 @@ from app.accounts import entrance, service, sessions
 from app.accounts.access import ANYONE
 from app.accounts.cookies import computer_of, led_on, local_path
 from app.accounts.deps import OptionalPerson, SignedIn, cookie_name
+from app.accounts.sign_in_form import sign_in_form
 from app.core.config import get_settings
 from app.core.db import reading, writing
 from app.core.deps import ReadSession, WriteSession
@@ -22,7 +23,7 @@ router = APIRouter()
 def sign_in_page(request: Request, person: OptionalPerson, then: str = "/") -> Response:
     if person is not None:
         return RedirectResponse(local_path(then), 303)
-    return render(request, "accounts/sign_in.html", then=local_path(then), email="", error=None)
+    return sign_in_form(request, then)
 
 
 @router.post("/sign-in", dependencies=[ANYONE])
@@ -35,9 +36,7 @@ def sign_in(
     try:
         way = entrance.by_password(email, password, computer_of(request), then=local_path(then))
     except DomainError as error:
-        return render(
-            request, "accounts/sign_in.html", status=error.status, then=local_path(then), email=email, error=error
-        )
+        return sign_in_form(request, then, email=email, error=error)
     return led_on(way, then)
 
 
@@ -52,6 +51,7 @@ def sign_out(request: Request, session: WriteSession) -> Response:
 @router.get("/welcome/{token}", dependencies=[ANYONE])
 def welcome_page(request: Request, session: ReadSession, token: str) -> Response:
     person = service.person_of_link(session, token)
+    entrance.refuse_password(person)
     return render(request, "accounts/welcome.html", invited=person, error=None, least=service.MIN_PASSWORD)
 
 
@@ -59,6 +59,7 @@ def welcome_page(request: Request, session: ReadSession, token: str) -> Response
 def welcome(request: Request, token: str, password: Annotated[str, Form()] = "") -> Response:
     with reading() as session:
         invited = service.person_of_link(session, token)
+    entrance.refuse_password(invited)
     try:
         with writing() as session:
             person = service.use_link(session, token, password=password)

@@ -17,6 +17,7 @@ from app.accounts.cookies import (
 )
 from app.accounts.entrance import Inside
 from app.accounts.models import Person
+from app.accounts.sign_in_form import sign_in_form
 from app.core.db import reading, writing
 from app.core.errors import DomainError, SignInNeeded
 from app.core.pages import render
@@ -54,7 +55,7 @@ def take_second_step(request: Request, code: Annotated[str, Form()] = "") -> Res
     try:
         person, then, is_on = _half_way(request)
     except SignInNeeded as error:
-        return render(request, "accounts/sign_in.html", status=error.status, then="/", email="", error=error)
+        return sign_in_form(request, "/", error=error)
     try:
         if is_on:
             response = led_on(Inside(entrance.by_code(person, code, computer_of(request))), then)

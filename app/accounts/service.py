@@ -142,10 +142,14 @@ def person_by_password(session: Session, email: str, password: str) -> Person:
     matches = password_matches(password, person.password_hash if person else None)
     if person is None or not matches:
         raise WrongPassword("The address or the password is wrong.", mend="Try again, or ask an admin for a new link.")
+    refuse_paused(session, person)
+    return person
+
+
+def refuse_paused(session: Session, person: Person) -> None:
     if person.state == PersonState.paused:
         reason = _pause_reason(session, person)
         raise Invalid(f"Your work is paused{': ' + reason if reason else '.'}", mend="Ask an admin.")
-    return person
 
 
 def check_own_password(session: Session, person: Person, password: str) -> None:

@@ -3,8 +3,10 @@
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -12,6 +14,7 @@ from app.core.embedded_redis import short_socket
 from app.core.errors import DomainError
 
 SHORTEST_KEY = 32  # characters
+_ON_THIS_MACHINE = {("http", "localhost"), ("http", "127.0.0.1")}
 
 
 class LogFormat(StrEnum):
@@ -24,6 +27,28 @@ class LogLevel(StrEnum):
     info = "info"
     warning = "warning"
     error = "error"
+
+
+class RoleName(StrEnum):
+    """As `app.accounts.models.Role`, which is not known down here."""
+
+    labeler = "labeler"
+    researcher = "researcher"
+    admin = "admin"
+
+
+class NewPeople(StrEnum):
+    """Whom the provider of single sign-on may bring: those who were invited, or whoever has a role by it."""
+
+    invited = "invited"
+    welcome = "welcome"
+
+
+class Passwords(StrEnum):
+    """Who may sign in by password: admins always, so that somebody comes in when the provider does not answer."""
+
+    everyone = "everyone"
+    admins = "admins"
 
 
 class WrongSettings(DomainError):
@@ -56,6 +81,30 @@ class Settings(BaseSettings):
     session_days: int = Field(14, ge=1, description="Days until a sign-in must be renewed.")
     session_idle_hours: int = Field(72, ge=1, description="Hours after which a sign-in that nobody uses runs out.")
     second_factor_of_admins: bool = Field(False, description="Whether admins need a second factor to sign in.")
+    oidc_issuer: str | None = Field(
+        None, description="Provider of single sign-on, as it calls itself: https://id.example.org/realms/team"
+    )
+    oidc_client_id: str = Field("", description="What the provider calls this Touchstone.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Its secret; none where the client is public.")
+    oidc_name: str = Field("single sign-on", min_length=1, description="What people call the provider.")
+    oidc_scopes: str = Field("openid email profile", pattern=r"(^|\s)openid(\s|$)", description="What is asked for.")
+    oidc_new_people: NewPeople = Field(
+        NewPeople.invited, description="Whether only the invited come in, or all whom the provider vouches for."
+    )
+    oidc_role_claim: str = Field("groups", min_length=1, description="The claim that gives roles; a.b leads into a.")
+    oidc_roles: dict[str, RoleName] = Field(
+        {}, description="Its values and the roles they give, as JSON; without any, roles are given in Touchstone."
+    )
+    oidc_role_otherwise: RoleName | None = Field(
+        None, description="The role of whom no value gives one; by default they don't come in."
+    )
+    oidc_trusts_emails: bool = Field(
+        False, description="Take its addresses for verified though it does not say so: if no one chooses their own."
+    )
+    oidc_is_second_factor: bool = Field(
+        False, description="Whether the provider asks for a second factor, so that Touchstone's is not asked for."
+    )
+    passwords: Passwords = Field(Passwords.everyone, description="Who may sign in by password.")
     sign_in_link_hours: int = Field(72, ge=1, description="Hours a one-time sign-in link works.")
     lease_minutes: int = Field(30, ge=1, description="Minutes an assignment stays with a labeler who is silent.")
     heartbeat_seconds: float = Field(5.0, gt=0, description="How often a worker says that its run is alive.")
@@ -102,6 +151,22 @@ class Settings(BaseSettings):
             raise ValueError(f"a key needs {SHORTEST_KEY} characters or more: openssl rand -hex 32")
         return value
 
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _over_tls(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://-")
+        if parts.scheme != "https" and (parts.scheme, parts.hostname) not in _ON_THIS_MACHINE:
+            raise ValueError("it has to begin with https://")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.oidc_issuer and not self.oidc_client_id:
+            raise ValueError("TOUCHSTONE_OIDC_ISSUER needs TOUCHSTONE_OIDC_CLIENT_ID beside it")
+        if self.passwords is Passwords.admins and not self.oidc_issuer:
+            raise ValueError("TOUCHSTONE_PASSWORDS=admins needs TOUCHSTONE_OIDC_ISSUER, or the others can't come in")
+        return self
+
     @property
     def database(self) -> str:
         return self.database_url or f"sqlite:///{self.state_dir / 'touchstone.db'}"
@@ -137,7 +202,13 @@ class Settings(BaseSettings):
 
 
 def _shown(wrong: ErrorDetails) -> str:
-    """A setting and what it was set to, unless that is a secret."""
+    """What is wrong with a setting, and what it was set to, unless that is a secret."""
+    if not wrong["loc"]:  # several that don't go together
+        return wrong["msg"].removeprefix("Value error, ")
+    return f"TOUCHSTONE_{_name(wrong)}: {wrong['msg']}"
+
+
+def _name(wrong: ErrorDetails) -> str:
     name = str(wrong["loc"][0])
     return name.upper() if name.endswith(("_token", "_key", "_secret")) else f"{name.upper()}={wrong['input']}"
 
@@ -148,5 +219,5 @@ def get_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"TOUCHSTONE_{_shown(e)}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(map(_shown, error.errors()))
         raise WrongSettings(f"A setting is wrong. {wrong}.", mend="Change it in the environment or in .env.") from None

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from app.core.assets import asset, modules
 from app.core.clock import now
+from app.core.config import get_settings
 from app.core.foreign_text import lower_headings, shown
 
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
@@ -87,6 +88,12 @@ def minus(number: int | str) -> str:
     return str(number).replace("-", "\u2212")
 
 
+def _provider() -> str:
+    """What people call the provider of single sign-on; nothing where there is none."""
+    settings = get_settings()
+    return settings.oidc_name if settings.oidc_issuer else ""
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -96,7 +103,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,  # whether five files have changed was asked of the disk for every page
     )
-    environment.globals.update(asset=asset, modules=modules)
+    environment.globals.update(asset=asset, modules=modules, provider=_provider)
     environment.filters.update(
         markdown=markdown, shown=shown, ago=ago, duration=duration, thousands=thousands, minus=minus
     )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.accounts import second_factor, sessions
+from app.accounts import second_factor, sessions, single_sign_on
 from app.accounts import service as accounts
 from app.accounts.models import AuditEvent, Group, Person, Role
 from app.core.errors import Invalid
@@ -61,6 +61,7 @@ class PersonOverview:
     last_seen: datetime | None
     sign_ins: int
     has_second_factor: bool
+    is_linked: bool  # to an account at the provider of single sign-on
     span: Span
     days: dict[date, Work]
     weeks: dict[date, Work]
@@ -82,6 +83,7 @@ def overview_of(session: Session, person: Person, span: Span) -> PersonOverview:
         last_seen=sign_ins[0].last_seen_at if sign_ins else None,
         sign_ins=len(sign_ins),
         has_second_factor=second_factor.is_on(session, person),
+        is_linked=bool(single_sign_on.identities_of(session, person)),
         span=span,
         days=days,
         weeks=weeks,

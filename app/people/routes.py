@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response, StreamingResponse
 from sqlalchemy.orm import Session
 
-from app.accounts import audit, second_factor, sessions
+from app.accounts import audit, entrance, second_factor, sessions, single_sign_on
 from app.accounts import service as accounts
 from app.accounts.deps import Admin, SignedIn
 from app.accounts.models import Group, Person, PersonState, Role
@@ -37,6 +37,7 @@ def _people_page(request: Request, session: Session, admin: Person, *, status: i
         projects=projects.visible_projects(session, admin),
         roles=list(Role),
         groups=list(Group),
+        may_use_password=entrance.may_use_password,
         **{"link": None, "typed": {}, "error": None, **values},
     )
 
@@ -49,7 +50,12 @@ def invite(request: Request, session: WriteSession, admin: Admin, form: SentForm
             person = overview.invite(session, typed, by=admin)
     except DomainError as error:
         return _people_page(request, session, admin, status=error.status, typed=typed, error=error)
-    return _people_page(request, session, admin, link=_new_link(session, person), linked=person)
+    return _people_page(request, session, admin, link=_way_in(session, person), linked=person)
+
+
+def _way_in(session: Session, person: Person) -> str:
+    """A one-time link; the address alone for who signs in by the provider."""
+    return _new_link(session, person) if entrance.may_use_password(person) else get_settings().address
 
 
 def _new_link(session: Session, person: Person) -> str:
@@ -98,6 +104,8 @@ def _person_page(
         error=error,
         roles=list(Role),
         groups=list(Group),
+        may_use_password=entrance.may_use_password(about),
+        settings=get_settings(),
         **{"link": None, "typed_name": "", **values},
     )
 
@@ -105,6 +113,7 @@ def _person_page(
 @router.post("/people/{person_id}/link")
 def new_link(request: Request, session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
     person = accounts.person_by_id(session, person_id)
+    entrance.refuse_password(person)
     link = _new_link(session, person)
     audit.record(session, admin, "person.new_link", subject=person)
     return _person_page(request, session, person, link=link)
@@ -135,6 +144,12 @@ def reset_second_factor(session: WriteSession, admin: Admin, person_id: uuid.UUI
     person = accounts.person_by_id(session, person_id)
     second_factor.reset(session, person, by=admin)
     sessions.end_sessions(session, person)
+    return RedirectResponse(f"/people/{person_id}", 303)
+
+
+@router.post("/people/{person_id}/unlink")
+def unlink(session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+    single_sign_on.unlink(session, accounts.person_by_id(session, person_id), by=admin)
     return RedirectResponse(f"/people/{person_id}", 303)
 
 

@@ -59,6 +59,8 @@ def test_every_route_says_whom_it_lets_in() -> None:
     assert open_to_all == asked_by_machines | {
         "/sign-in",
         "/sign-in/second-step",
+        "/sign-in/sso",
+        "/sign-in/sso/callback",
         "/sign-out",
         "/welcome/{token}",
         "/api/v1/sign-in",
