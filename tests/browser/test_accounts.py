@@ -3,11 +3,15 @@
 from collections.abc import Callable
 
 import pyotp
+import pytest
 from playwright.sync_api import Page, expect
+from pydantic import SecretStr
 
 from app.accounts import service
 from app.accounts.models import Person, Role
+from app.core.config import get_settings
 from app.core.db import writing
+from tests.app.accounts.oidc_provider import CLIENT, SECRET, serving
 from tests.browser.axe import serious_faults
 
 
@@ -58,3 +62,18 @@ def test_a_second_factor_is_set_up_and_asked_for_by_keyboard_alone(
     page.keyboard.type(recovery_code)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Where you are signed in")).to_be_visible()
+
+
+def test_single_sign_on_leads_there_and_back(
+    page: Page, live_server: str, labeler: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving() as provider:
+        wanted = {"oidc_issuer": provider.issuer, "oidc_client_id": CLIENT, "oidc_client_secret": SecretStr(SECRET)}
+        for name, value in {**wanted, "public_url": live_server}.items():
+            monkeypatch.setattr(get_settings(), name, value)
+        provider.claims = {"sub": "1", "email": labeler.email, "email_verified": True}
+        page.goto("/me/sign-ins")
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert serious_faults(page) == []
+        page.get_by_role("link", name="Sign in with single sign-on").click()
+        expect(page.get_by_text("Chrome on Linux")).to_be_visible()
