@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -20,7 +21,8 @@ class Disk:
     def __init__(self, folder: Path, mib: int = 512) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        self.is_mounted = os.geteuid() == 0 and _mount("-t", "tmpfs", "-o", f"size={mib}m,mode=755", "tmpfs", folder)
+        options = ("-t", "tmpfs", "-o", f"size={mib}m,mode=755", "tmpfs", folder)
+        self.is_mounted = os.geteuid() == 0 and _mount(*options) == ""
 
     def close(self) -> None:
         if self.is_mounted:
@@ -49,12 +51,21 @@ class Disk:
             with _forbidden(self.folder):
                 yield
             return
-        assert _mount("--bind", self.folder, self.folder)
-        assert _mount("-o", "remount,bind,ro", self.folder)
+        refused = _mount("--bind", self.folder, self.folder)
+        assert not refused, refused
         try:
+            self._forbid_writing()
             yield
         finally:
             _unmount(self.folder)
+
+    def _forbid_writing(self) -> None:
+        """Tried again while somebody has just opened a file to write."""
+        for _ in range(100):
+            if not (refused := _mount("-o", "remount,bind,ro", self.folder)):
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError(refused)
 
     @contextmanager
     def without(self, name: str) -> Iterator[None]:
@@ -69,9 +80,10 @@ class Disk:
             away.rename(self.folder / name)
 
 
-def _mount(*words: object) -> bool:
-    done = subprocess.run(["mount", *map(str, words)], capture_output=True, check=False)
-    return done.returncode == 0
+def _mount(*words: object) -> str:
+    """Why it was refused; empty where it was not."""
+    done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr or "refused"
 
 
 def _unmount(folder: Path) -> None:

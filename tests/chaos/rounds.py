@@ -87,7 +87,7 @@ class Rounds:
             self._wait_until_well(done)
             done.run_end, done.run_wrong = self.works.end_of(kind, run_id)
         except AssertionError as error:  # the next round is played all the same
-            done.run_wrong.append(str(error))
+            done.run_wrong.append(f"the round broke off: {error!r}")
         done.lost = self.people.failures() + self.people.check(self.works.loop.engine)
         done.twice = doubled(self.works.loop.engine)
         done.untrue += wordless(self.people.refusals[told:])
