@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.core.clock import now
 from app.labeling.models import Batch
 from app.registry import service as registry
 from app.registry.models import Model, ModelKind
@@ -17,6 +18,7 @@ from app.runs.newer_configs import RlooConfig
 from app.runs.ppo_config import PpoConfig
 from app.runs.schemas import PLANS, kind_name
 from app.runs.service import FINAL
+from app.runs.workers import patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class RunPage:
     folds: Folds | None
     batch: Batch | None
     queued_before: int
+    is_silent: bool  # it works, they say, but its worker gives no sign of life
     is_over: bool
 
 
@@ -93,6 +96,7 @@ def read_page(session: Session, run: Run) -> RunPage:
         folds=read_folds(run),
         batch=session.scalar(select(Batch).where(Batch.run_id == run.id)),
         queued_before=creation.queued_before(session, run) if run.state == RunState.queued else 0,
+        is_silent=_is_silent(run),
         is_over=run.state in FINAL,
     )  # fmt: skip
 
@@ -103,6 +107,10 @@ def _alarms(session: Session, run: Run, recent: list[dict[str, float]]) -> list[
         return []
     rows = history.newest_metrics(session, run, count=history.ROWS_AT_ONCE)
     return alarms.raised([row.values for row in reversed(rows)])
+
+
+def _is_silent(run: Run) -> bool:
+    return run.state == RunState.running and run.heartbeat_at is not None and abs(now() - run.heartbeat_at) > patience()
 
 
 def _percent(run: Run) -> float:

@@ -21,21 +21,24 @@ Strike = Callable[[Place, random.Random, str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`unwell` is the part that /readyz is to name while it lasts; without `has_pages` nobody may answer meanwhile."""
+    """`unwell` is the part that /readyz is to name while it lasts, `told` are words that the page of the system is to
+    say; without `has_pages` nobody may answer meanwhile."""
 
     name: str
     strike: Strike
     unwell: str = ""
+    told: str = ""
     has_pages: bool = True
 
 
+AWAY = "The queue does not answer."
 FAULTS: dict[str, list[Fault]] = {ONE: [], SEVERAL: []}
 
 
-def fault(name: str, *, on: tuple[str, ...] = (ONE, SEVERAL), unwell: str = "", has_pages: bool = True):
+def fault(name: str, *, on: tuple[str, ...] = (ONE, SEVERAL), unwell: str = "", told: str = "", has_pages: bool = True):
     def register(strike: Callable[[Place, random.Random, str], Iterator[None]]) -> None:
         for kind in on:
-            FAULTS[kind].append(Fault(name, contextmanager(strike), unwell, has_pages))
+            FAULTS[kind].append(Fault(name, contextmanager(strike), unwell, told, has_pages))
 
     return register
 
@@ -72,9 +75,9 @@ fault("SIGKILL of scheduler")(_killing("scheduler"))
 fault("SIGKILL of Redis", on=(ONE,))(_killing("redis"))
 fault("SIGKILL of all parts at once", has_pages=False)(_killing("web", "worker", "importer", "scheduler", "redis"))
 fault("SIGSTOP of web", has_pages=False)(_freezing("web"))
-fault("SIGSTOP of worker", has_pages=False)(_freezing("worker"))
+fault("SIGSTOP of worker", told="silent", has_pages=False)(_freezing("worker"))
 fault("SIGSTOP of scheduler", has_pages=False)(_freezing("scheduler"))
-fault("SIGSTOP of Redis", on=(ONE,), unwell="queue")(_freezing("redis"))
+fault("SIGSTOP of Redis", on=(ONE,), unwell="queue", told=AWAY)(_freezing("redis"))
 
 
 @fault("SIGKILL of `up` itself", has_pages=False)
@@ -228,7 +231,7 @@ def _postgres_full(place: Place, _chance: random.Random, _run: str) -> Iterator[
         place.postgres.start_again()
 
 
-@fault("SIGKILL of Redis", on=(SEVERAL,), unwell="queue")
+@fault("SIGKILL of Redis", on=(SEVERAL,), unwell="queue", told=AWAY)
 def _redis_dies(place: Place, _chance: random.Random, _run: str) -> Iterator[None]:
     assert place.redis
     place.redis.kill()
@@ -236,7 +239,7 @@ def _redis_dies(place: Place, _chance: random.Random, _run: str) -> Iterator[Non
     place.redis.start_again()
 
 
-@fault("SIGSTOP of Redis", on=(SEVERAL,), unwell="queue")
+@fault("SIGSTOP of Redis", on=(SEVERAL,), unwell="queue", told=AWAY)
 def _redis_sleeps(place: Place, _chance: random.Random, _run: str) -> Iterator[None]:
     assert place.redis
     place.redis.signal(signal.SIGSTOP)

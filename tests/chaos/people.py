@@ -68,14 +68,20 @@ class People(Labelers):
         """What is wrong with the acknowledged submissions in the database; those found right before are passed over."""
         known = dict(self.acknowledged)
         new = [each for each in known if again or each not in self.checked]
-        wrong: list[str] = []
-        for start in range(0, len(new), AT_ONCE):
-            part = new[start : start + AT_ONCE]
-            stored = stored_ranks(engine, part)
-            wrong += [f"{each}: {known[each]} was acknowledged, {stored[each]} is stored" for each in part
-                      if stored[each] != [known[each]]]  # fmt: skip
+        wrong = unlike(engine, {each: known[each] for each in new})
         self.checked |= set(new)
         return wrong
+
+
+def unlike(engine: Any, known: Mapping[str, dict[str, int]]) -> list[str]:
+    """The acknowledged submissions that are not stored, or otherwise, or more than once."""
+    wrong, all_of_them = [], list(known)
+    for start in range(0, len(all_of_them), AT_ONCE):
+        part = all_of_them[start : start + AT_ONCE]
+        stored = stored_ranks(engine, part)
+        wrong += [f"{each}: {known[each]} was acknowledged, {stored[each]} is stored" for each in part
+                  if stored[each] != [known[each]]]  # fmt: skip
+    return wrong
 
 
 def stored_ranks(engine: Any, assignments: list[str]) -> Mapping[str, list[dict[str, int]]]:

@@ -129,6 +129,8 @@ class Rounds:
         began = time.monotonic()
         if fault.unwell:
             done.untrue += self._says(fault.unwell, NOTICED)
+        if fault.told:
+            done.untrue += self._tells(fault.told)
         if fault.has_pages and asked is not None:
             done.untrue += self._shows(asked.result())
         threading.Event().wait(max(0.0, seconds - (time.monotonic() - began)))
@@ -142,6 +144,16 @@ class Rounds:
                 return []
             time.sleep(0.1)
         return [f"/readyz did not say within {seconds} s that the {part} is unwell: {last[:300]}"]
+
+    def _tells(self, words: str) -> list[str]:
+        """The page of the system says so, as an admin reads it."""
+        until, last = time.monotonic() + NOTICED, ""
+        while time.monotonic() < until:
+            last = self._get("/system")
+            if words in last:
+                return []
+            time.sleep(0.2)
+        return [f"/system did not say “{words}” within {NOTICED} s: {last[:200]}"]
 
     def _shows(self, run_id: uuid.UUID) -> list[str]:
         """The run's page is of the state that the run has, or says in words why it cannot be shown."""

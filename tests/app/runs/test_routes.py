@@ -2,6 +2,7 @@
 
 import re
 import uuid
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
@@ -312,12 +313,18 @@ def test_a_running_run_is_shown_live_until_it_ends(admin: Person, sign_in: SignI
     )
     for shown in (*progress, "Once upon", "A &lt;b&gt;dog", 'hx-trigger="every 2s"', "Stop and keep checkpoint"):
         assert shown in page
+    assert "no sign of life" not in page
     with writing() as session:
         service.set_note(session, run.id, claim=str(claimed.claimed_by), note="Waits for a sampling worker.")
     fragment = browser.get(here, headers={"hx-request": "true"}).text
     assert "Waits for a sampling worker." in fragment
     assert "<html" not in fragment
     assert 'id="run-head"' in fragment
+    with writing() as session:
+        session.get_one(Run, run.id).heartbeat_at = now() - timedelta(minutes=5)
+    silent = browser.get(here).text
+    assert "Its worker gives no sign of life." in silent
+    assert "The last one came 5 min ago." in silent
     assert 'id="run-below"' in fragment
     with writing() as session:
         service.fail(session, run.id, claim=str(claimed.claimed_by), reason="The loss is nan.")
