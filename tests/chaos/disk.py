@@ -106,7 +106,7 @@ def _no_file_grows(processes: list[psutil.Process]) -> Iterator[None]:
     for process in processes:
         with suppress(psutil.Error):
             before[process] = process.rlimit(psutil.RLIMIT_FSIZE)
-            process.rlimit(psutil.RLIMIT_FSIZE, (4096, before[process][1]))
+            process.rlimit(psutil.RLIMIT_FSIZE, (0, before[process][1]))
     try:
         yield
     finally:

