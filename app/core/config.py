@@ -137,6 +137,9 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, min_length=16, description="What Prometheus shows to read /metrics; without it there are none."
     )
+    tensorboard_dir: Path | None = Field(
+        None, description="Folder in which workers keep the figures of runs as TensorBoard's files too."
+    )
     use_hub: bool = Field(True, description="Whether datasets may be fetched from the Hugging Face Hub.")
 
     @field_validator("state_dir")

@@ -22,6 +22,7 @@ from app.runs.schemas import PLANS, SUBJECT
 from app.runs.service import Written
 from workers.jobs.patience import patiently
 from workers.jobs.pulse import Pulse
+from workers.jobs.tensorboard import Board
 from workers.training.loop import Signal, Step
 
 
@@ -40,6 +41,10 @@ class Claimed:
     totals: dict[int, int] = field(default_factory=dict)  # steps of each lap that has begun
     stopped_at: int | None = None
     prefixes: dict[str, Prefix] = field(default_factory=dict)
+    board: Board = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.run, lambda text: self.log(text, level="warning"))
 
     @property
     def subject(self) -> Model:
@@ -80,6 +85,7 @@ class Claimed:
                 checkpointed=step.checkpointed,
             )
         )  # fmt: skip
+        self.board.add(number, step.metrics)
         if number == total or not (asked or self.pulse.is_shutting_down):
             return Signal.CONTINUE
         self.stopped_at = number

@@ -76,7 +76,10 @@ def _free_memory() -> None:
 
 def _work(claimed: Claimed) -> None:
     memory.refuse_too_large(claimed)
-    outcome = JOBS[claimed.run.kind](claimed)
+    try:
+        outcome = JOBS[claimed.run.kind](claimed)
+    finally:
+        claimed.board.close()
     if outcome.finished:
         claimed.clear_up()
         return
