@@ -13,7 +13,7 @@ from app.accounts.models import Person
 from app.accounts.tokens import SCOPES_IN_WORDS, Scope
 from app.core.clock import now
 from app.core.db import reading, writing
-from app.core.deps import ReadSession, WriteSession
+from app.core.deps import Number, ReadSession, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
 
@@ -41,7 +41,7 @@ def create(
     person: SignedIn,
     name: Annotated[str, Form()] = "",
     scope: Annotated[Scope, Form()] = Scope.read,
-    days: Annotated[int, Form()] = 90,
+    days: Annotated[Number, Form()] = 90,
 ) -> Response:
     """The answer to this request alone shows the secret."""
     shown: dict[str, Any]

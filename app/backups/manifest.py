@@ -4,9 +4,9 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator
 from datetime import datetime
-from typing import IO
+from typing import IO, Annotated
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from app.core.errors import Invalid
 from app.core.storage import BLOCK, Artefacts
@@ -14,6 +14,16 @@ from app.core.storage import BLOCK, Artefacts
 FORMAT = 1
 NAME = "manifest.json"
 DATABASES, FILES = "databases", "artefacts"  # folders of a backup; the second is shared by all that lie beside it
+
+
+def _within(key: str) -> str:
+    """What leads out of the place it belongs to was written by nobody who means well."""
+    if key.startswith("/") or ".." in key.split("/"):
+        raise ValueError("leads elsewhere")
+    return key
+
+
+Key = Annotated[str, AfterValidator(_within)]
 
 
 class KeptTable(BaseModel):
@@ -32,8 +42,8 @@ class Manifest(BaseModel):
     revision: str  # of the tables
     made_at: datetime
     database: str  # sqlite | postgresql
-    tables: dict[str, KeptTable]
-    files: dict[str, KeptFile]
+    tables: dict[Key, KeptTable]
+    files: dict[Key, KeptFile]
     missing: list[str] = []  # files that were deleted while the backup was made
 
 
@@ -48,7 +58,10 @@ def stamps(place: Artefacts) -> list[str]:
 
 def read_manifest(place: Artefacts, stamp: str) -> Manifest:
     with place.reading(f"{DATABASES}/{stamp}/{NAME}") as file:
-        content = file.read()
+        return manifest_of(file.read(), stamp)
+
+
+def manifest_of(content: bytes, stamp: str = "") -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:

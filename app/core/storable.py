@@ -5,6 +5,7 @@ from typing import Any
 
 # Neither database can keep these: NUL, and halves of surrogate pairs.
 NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")
+LONGEST_SEARCH = 200  # characters of a search that are looked for: SQLite gives up on patterns of 50,000 bytes
 
 
 def storable(text: Any) -> Any:

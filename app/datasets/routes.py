@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from app.accounts.deps import Researcher
 from app.accounts.models import Group
 from app.core.db import reading, reading_one_state, writing
-from app.core.deps import ReadSession
+from app.core.deps import Number, ReadSession
 from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.core.storage import get_artefacts
@@ -37,8 +37,8 @@ def snapshot_list(
     session: ReadSession,
     _: Researcher,
     project: CurrentProject,
-    demonstrations: int | None = None,
-    rankings: int | None = None,
+    demonstrations: Number | None = None,
+    rankings: Number | None = None,
 ) -> Response:
     imported = None if rankings is None else {"rankings": rankings, "demonstrations": demonstrations or 0}
     return _list_page(request, session, project, imported=imported)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.accounts.deps import Admin, Researcher
-from app.core.deps import ReadSession, WriteSession
+from app.core.deps import Number, ReadSession, WriteSession
 from app.core.pages import render, wants_fragment
 from app.explorer import choices
 from app.explorer.completions import CompletionFilter, completions_part
@@ -43,7 +43,7 @@ def _page(request: Request, template: str, part: Part[Any], shown: int, **values
 def explore_prompts(
     request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
     q: Words = "", split: Split | Nothing = "", use_case: UseCase | Nothing = "", source: str = "", language: str = "",
-    after: str = "", shown: int = 0,
+    after: str = "", shown: Number = 0,
 ) -> Response:  # fmt: skip
     wanted = PromptFilter(split or None, use_case or None, q, source=source, language=language)
     part = prompts_part(session, project, wanted, after=after)
@@ -53,7 +53,7 @@ def explore_prompts(
 @router.get("/completions")
 def explore_completions(
     request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
-    q: Words = "", model: uuid.UUID | Nothing = "", flag: Words = "", after: str = "", shown: int = 0,
+    q: Words = "", model: uuid.UUID | Nothing = "", flag: Words = "", after: str = "", shown: Number = 0,
 ) -> Response:  # fmt: skip
     wanted = CompletionFilter(q, model or None, flag)
     part = completions_part(session, project, wanted, after=after)
@@ -67,7 +67,7 @@ def explore_completions(
 def explore_judgments(
     request: Request, session: ReadSession, _: Researcher, project: CurrentProject,
     q: Words = "", batch: uuid.UUID | Nothing = "", labeler: uuid.UUID | Nothing = "", opinion: Opinion | Nothing = "",
-    after: str = "", shown: int = 0,
+    after: str = "", shown: Number = 0,
 ) -> Response:  # fmt: skip
     wanted = ItemFilter(q, batch or None, labeler or None, opinion or None)
     part = items_part(session, project, wanted, after=after)

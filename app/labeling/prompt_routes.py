@@ -9,7 +9,7 @@ from starlette.datastructures import FormData
 from app.accounts.deps import SignedIn
 from app.accounts.models import Person
 from app.core.db import reading, writing
-from app.core.deps import SentForm
+from app.core.deps import Number, SentForm
 from app.core.errors import DomainError
 from app.core.pages import render
 from app.labeling.forms import checked
@@ -22,7 +22,7 @@ router = APIRouter()
 
 
 @router.get("/p/{slug}/prompts/write")
-def write_page(request: Request, person: SignedIn, project: CurrentProject, added: int = 0) -> Response:
+def write_page(request: Request, person: SignedIn, project: CurrentProject, added: Number = 0) -> Response:
     return _page(request, person, project, added=added)
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.accounts.deps import Admin, Researcher
-from app.core.deps import ReadSession, SentForm, WriteSession
+from app.core.deps import Number, ReadSession, SentForm, WriteSession
 from app.core.errors import Conflict, DomainError, Invalid
 from app.core.pages import render
 from app.labeling import rating_schemas
@@ -37,7 +37,7 @@ def new_version_page(
     session: ReadSession,
     _: Admin,
     project: CurrentProject,
-    start: int | None = None,
+    start: Number | None = None,
     ready: Literal["paper", "toxicity"] | None = None,
 ) -> Response:
     """The form, filled in with version `start`, or with what is `ready`, else with the newest, else with the paper's
@@ -55,7 +55,7 @@ def _form_page(
     project: Project,
     rows: Rows,
     *,
-    based_on: int,
+    based_on: Number,
     error: DomainError | None = None,
     touched: tuple[str, str, int] | None = None,
 ) -> Response:
@@ -113,8 +113,8 @@ def version_page(
     session: ReadSession,
     _: Researcher,
     project: CurrentProject,
-    version: int,
-    against: int | None = None,
+    version: Number,
+    against: Number | None = None,
 ) -> Response:
     """One version as it stands, what it changes against another (the one before), and what goes by it."""
     schema = service.version_of_rating_schema(session, project, version)

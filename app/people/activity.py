@@ -56,7 +56,8 @@ def span_of(first: str, last: str) -> Span:
     try:
         until = date.fromisoformat(last) if last else now().date()
         since = date.fromisoformat(first) if first else until - USUAL
-    except ValueError:
+        until + timedelta(days=1)  # the last day there is has none behind it
+    except (ValueError, OverflowError):
         raise Invalid("These are no days.", mend="Write them as 2026-01-31.", fields={"first": first, "last": last}
                       ) from None  # fmt: skip
     if since > until:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Group, Person
 from app.core.errors import Conflict, NotFound
-from app.core.storable import storable
+from app.core.storable import LONGEST_SEARCH, storable
 from app.datasets.examples import PLACE, conversation
 from app.labeling.current import is_current
 from app.labeling.models import Demonstration
@@ -130,7 +130,7 @@ def demonstrations_to_show(
     )
     kept = session.execute(query.where(Demonstration.id.in_(ticked))).all() if ticked else []
     if search.strip():
-        query = query.where(Demonstration.text.icontains(search.strip(), autoescape=True))
+        query = query.where(Demonstration.text.icontains(search.strip()[:LONGEST_SEARCH], autoescape=True))
     others = session.execute(query.where(Demonstration.id.not_in(ticked)).limit(OFFERED))
     return [(each, prompt) for each, prompt in (*kept, *others)]
 

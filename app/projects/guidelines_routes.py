@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.deps import Admin, SignedIn
 from app.accounts.models import Role
-from app.core.deps import ReadSession, WriteSession
+from app.core.deps import Number, ReadSession, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
 from app.projects import acceptance, service
@@ -62,7 +62,7 @@ def preview(
     project: CurrentProject,
     kind: GuidelinesKind,
     text: Annotated[str, Form()] = "",
-    based_on: Annotated[int, Form()] = 0,
+    based_on: Annotated[Number, Form()] = 0,
 ) -> Response:
     """The text as labelers would read it, beside the text. Nothing is stored."""
     return _new_version_page(request, session, project, kind, {"text": text, "based_on": based_on})
@@ -76,7 +76,7 @@ def publish(
     project: CurrentProject,
     kind: GuidelinesKind,
     text: Annotated[str, Form()] = "",
-    based_on: Annotated[int | None, Form()] = None,
+    based_on: Annotated[Number | None, Form()] = None,
 ) -> Response:
     try:
         published = service.publish_guidelines(session, project, kind, text, by=admin, based_on=based_on)
@@ -93,7 +93,7 @@ def version_page(
     person: SignedIn,
     project: CurrentProject,
     kind: GuidelinesKind,
-    version: int,
+    version: Number,
 ) -> Response:
     """One version as it stands, for everyone; who accepted it, for those who lead."""
     guidelines = service.version_of_guidelines(session, project, kind, version)

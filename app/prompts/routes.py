@@ -6,7 +6,7 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import Response
 
 from app.accounts.deps import Admin, Researcher
-from app.core.deps import ReadSession, WriteSession
+from app.core.deps import Number, ReadSession, WriteSession
 from app.core.errors import DomainError
 from app.core.pages import render
 from app.projects.deps import CurrentProject
@@ -30,7 +30,7 @@ def prompt_list(
     split: Split | Nothing = "",
     use_case: UseCase | Nothing = "",
     q: str = "",
-    page: int = 1,
+    page: Number = 1,
 ) -> Response:
     wanted = service.PromptFilter(split or None, use_case or None, q)
     return render(

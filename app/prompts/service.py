@@ -13,6 +13,7 @@ from app.accounts.models import Person
 from app.core.cursors import rows_after
 from app.core.db import constant
 from app.core.errors import Conflict, NotFound
+from app.core.storable import LONGEST_SEARCH
 from app.projects.models import Project
 from app.prompts.judging import Judge, read_row
 from app.prompts.models import HeldFor, PlainText, Prompt, Split, UseCase
@@ -143,7 +144,7 @@ def conditions_of(project: Project, wanted: PromptFilter) -> list[ColumnElement[
 
 def mentions(words: str) -> ColumnElement[bool]:
     """Whether a prompt's messages hold these words. JSON keeps é as \\u00e9, so the words are escaped alike."""
-    needle = json.dumps(words)[1:-1]
+    needle = json.dumps(words[:LONGEST_SEARCH])[1:-1]
     return cast(Prompt.messages, Text).icontains(needle, autoescape=True)
 
 

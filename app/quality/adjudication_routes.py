@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts.deps import Researcher
 from app.accounts.models import Person
-from app.core.deps import ReadSession, SentForm, WriteSession
+from app.core.deps import Number, ReadSession, SentForm, WriteSession
 from app.core.errors import DomainError, Invalid
 from app.core.pages import render
 from app.labeling.forms import checked, typed_in
@@ -27,7 +27,7 @@ def queue(
     session: ReadSession,
     lead: Researcher,
     project: CurrentProject,
-    below: int = DEFAULT_BELOW,
+    below: Number = DEFAULT_BELOW,
     after: uuid.UUID | None = None,
     figures: bool = False,
 ) -> Response:

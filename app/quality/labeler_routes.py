@@ -1,7 +1,7 @@
 """A labeler's page, and what a lead does there: pause, leave work out of new snapshots, let it count again."""
 
 import uuid
-from datetime import date
+from datetime import date, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -131,8 +131,10 @@ def _day(name: str, typed: str) -> date | None:
     if not typed.strip():
         return None
     try:
-        return date.fromisoformat(typed.strip())
-    except ValueError as error:
+        day = date.fromisoformat(typed.strip())
+        day + timedelta(days=1)  # the last day there is has none behind it, and so no end
+        return day
+    except (ValueError, OverflowError) as error:
         raise Invalid(
             f"{typed!r} is not a day.", fields={name: "Write it as 2026-01-31, or leave it empty."}
         ) from error

@@ -151,7 +151,7 @@ def run_metrics(
     session: ReadSession,
     person: Researcher,
     run_id: uuid.UUID,
-    after: int = Query(0, ge=0, description="Steps after this one."),
+    after: int = Query(0, ge=0, lt=2**31, description="Steps after this one."),
 ) -> dict[str, Any]:
     """The run's steps after `after`, oldest first, at most 2,000 at a time; ask again from the last one."""
     run = _visible(session, person, run_id)

@@ -8,6 +8,10 @@ from app.core.config import get_settings
 from app.core.errors import Invalid
 
 LONGEST_URL = 2000
+# Of IPv6 only what is handed out to the public (RFC 4291), so neither site-local addresses nor those of NAT64 and the
+# like, which stand for one of IPv4 that may be private; in it these do so too, or are of examples.
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NOT_ITSELF = tuple(map(ipaddress.IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
 
 def check_url(url: str) -> str:
@@ -37,8 +41,12 @@ def addresses_of(url: str) -> list[str]:
 
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.split("%")[0])
-    inner = getattr(ip, "ipv4_mapped", None) or ip
-    return inner.is_global and not inner.is_multicast
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return _is_public(str(ip.ipv4_mapped))
+        if ip not in _UNICAST or any(ip in each for each in _NOT_ITSELF):
+            return False
+    return ip.is_global and not ip.is_multicast
 
 
 def _wrong(what: str) -> Invalid:

@@ -1,7 +1,5 @@
 """Sends what is due, signed as Standard Webhooks says (standardwebhooks.com), and keeps what became of it."""
 
-from urllib.parse import urlsplit
-
 import httpx
 from standardwebhooks.webhooks import Webhook as Signer
 
@@ -50,19 +48,20 @@ def _send(due: Due) -> tuple[int | None, str | None]:
 
 def _post(due: Due, address: str) -> int:
     """To this very address, whatever the name says by now. What comes back is not read, and leads nowhere else."""
-    parts, moment, name = urlsplit(due.url), now(), str(due.id)
+    asked, moment, name = httpx.URL(due.url), now(), str(due.id)
     headers = {
-        "Host": parts.netloc,
+        "Host": asked.netloc.decode(),  # ASCII, whatever letters the name has
         "Content-Type": "application/json",
         "User-Agent": "Touchstone",
         "webhook-id": name,
         "webhook-timestamp": str(int(moment.timestamp())),
         "webhook-signature": Signer(due.secret).sign(name, moment, due.payload),
     }
-    url = httpx.URL(due.url).copy_with(host=address)
-    certified = {"sni_hostname": parts.hostname}
+    certified = {"sni_hostname": asked.raw_host.decode()}
     with (
         httpx.Client(timeout=SECONDS, follow_redirects=False, trust_env=False) as client,
-        client.stream("POST", url, content=due.payload, headers=headers, extensions=certified) as response,
+        client.stream(
+            "POST", asked.copy_with(host=address), content=due.payload, headers=headers, extensions=certified
+        ) as response,
     ):
         return response.status_code

@@ -1,9 +1,10 @@
 """Models as ordinary Hugging Face folders: checked, loaded, scored with, saved. Safetensors only, no remote code."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 import torch
@@ -79,6 +80,22 @@ def read_context(path: Path) -> int:
     return context_of(_require_causal_lm(path))
 
 
+def _foreign_folder(check: Callable[[Path], Facts]) -> Callable[[Path], Facts]:
+    """Somebody brought the folder: whatever the libraries raise of its files, it is the folder that is refused."""
+
+    @wraps(check)
+    def _checked(path: Path) -> Facts:
+        try:
+            return check(path)
+        except (CannotTrain, MemoryError):
+            raise
+        except Exception as problem:
+            raise CannotTrain(f"{path} can't be used as a model ({_first_line(problem)}).") from problem
+
+    return _checked
+
+
+@_foreign_folder
 def check_causal_lm(path: Path) -> Facts:
     """Loads the folder once as a policy; refuses with the reason what cannot be one."""
     config = _require_causal_lm(path)
@@ -195,6 +212,7 @@ def load_reward_model(path: Path, *, merge: bool = True) -> RewardModel:
     return RewardModel(_load(AutoModelForSequenceClassification, path, merge=merge, num_labels=1))
 
 
+@_foreign_folder
 def check_classifier(path: Path) -> Facts:
     """Loads the folder once as a classifier of texts; refuses with the reason what cannot be one."""
     model, tokenizer = load_classifier(path)
@@ -264,8 +282,10 @@ def _config(path: Path) -> PreTrainedConfig:
         raise CannotTrain(f"{path} is not a model folder: it has no config.json.")
     try:
         facts = json.loads(file.read_text())
-    except (OSError, ValueError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise CannotTrain(f"{file} is not JSON ({_first_line(problem)}).") from problem
+    if not isinstance(facts, dict):
+        raise CannotTrain(f"{file} holds no settings.")
     _refuse_pickle(path)
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)

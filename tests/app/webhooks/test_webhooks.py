@@ -189,7 +189,8 @@ def test_nothing_is_sent_to_this_machine_or_its_network(project: Project, admin:
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "fe80::1", "fd00::1",
-     "::ffff:127.0.0.1", "224.0.0.1"],
+     "::ffff:127.0.0.1", "224.0.0.1", "::127.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::a00:1", "64:ff9b:1::a00:1",
+     "2002:7f00:1::", "2001:0:7f00:1::", "fec0::1", "ff02::1", "198.18.0.1", "240.0.0.1", "255.255.255.255"],
 )  # fmt: skip
 def test_private_addresses_are_refused_whatever_the_name(
     address: str, client: object, monkeypatch: pytest.MonkeyPatch
