@@ -126,7 +126,8 @@ def test_filter_fields_reach_no_other_columns(filled: TestClient, project: Proje
 @pytest.mark.parametrize(
     "address",
     ["/static/../app/core/config.py", "/static/..%2fcore/config.py", "/static/%2e%2e/core/config.py",
-     "/static/..%5ccore%5cconfig.py", "/static//etc/passwd", "/static/%2fetc%2fpasswd", "/static/js/../../core/config.py",
+     "/static/..%5ccore%5cconfig.py", "/static//etc/passwd", "/static/%2fetc%2fpasswd",
+     "/static/js/../../core/config.py",
      "/static../core/config.py", "/static/....//core/config.py"],
 )  # fmt: skip
 def test_path_traversal_static_files_are_the_packages_alone(client: TestClient, address: str) -> None:
