@@ -7,22 +7,25 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
 import fsspec
 import redis
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import serving, vendor
 from app.core import embedded_redis, sealing
+from app.core.clock import now
 from app.core.config import Settings, WrongSettings
 from app.core.db import make_engine
 from app.core.migrate import current_revision, newest_revision
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, NO_SPACE = 5 * 2**30, 2**28
+CLOCKS_APART = 5.0  # seconds; a worker that is silent for 30 is taken for dead
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 TRAINERS = ("torch", "transformers", "accelerate", "peft", "safetensors", "datasets", "gguf")
 
@@ -182,6 +185,31 @@ def database(settings: Settings) -> Finding:
     return Finding(name, State.ok, f"{shown}, at {newest}")
 
 
+def clock(settings: Settings) -> Finding:
+    """Whether this machine's clock agrees with the database's, which can be that of another."""
+    try:
+        off = _seconds_off(make_url(settings.database))
+    except (SQLAlchemyError, ImportError):
+        return Finding("Clock", State.note, "cannot be compared: the database does not answer")
+    found = f"{abs(off):.1f} s {'ahead of' if off > 0 else 'behind'} the database's"
+    if abs(off) <= CLOCKS_APART:
+        return Finding("Clock", State.ok, found)
+    mend = "Let chronyd or systemd-timesyncd set each machine's clock: a worker whose clock is off looks silent."
+    return Finding("Clock", State.wrong, found, mend)
+
+
+def _seconds_off(url: URL) -> float:
+    if url.get_backend_name() == "sqlite":
+        return 0.0
+    engine = make_engine(url.render_as_string(hide_password=False))
+    try:
+        with engine.connect() as connection:
+            off: timedelta = now() - connection.execute(select(func.clock_timestamp())).scalar_one()
+            return off.total_seconds()
+    finally:
+        engine.dispose()
+
+
 def _revision(url: URL) -> str | None:
     if url.get_backend_name() == "postgresql":
         url = url.update_query_dict({"connect_timeout": "3"})
@@ -265,6 +293,7 @@ CHECKS: tuple[Check, ...] = (
     secret_key,
     disk,
     database,
+    clock,
     queue,
     artefacts,
     port,

@@ -3,12 +3,14 @@
 import os
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from app import cli, doctor, vendor
+from app.core.clock import now
 from app.core.config import Settings
 from app.doctor import Finding, State
 from tests.conftest import forget_settings
@@ -146,6 +148,18 @@ def test_a_new_installation_has_no_state_yet_and_gets_none_from_looking(
 
 def test_a_migrated_postgresql_is_sound(change: Change, postgres_url: str) -> None:
     assert doctor.database(change(database_url=postgres_url)).state == State.ok
+
+
+@pytest.mark.parametrize("seconds", [60, -60])
+def test_a_clock_that_is_off_is_wrong(
+    change: Change, postgres_url: str, monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    settings = change(database_url=postgres_url)
+    assert doctor.clock(settings).state == State.ok
+    monkeypatch.setattr(doctor, "now", lambda: now() + timedelta(seconds=seconds))
+    off = doctor.clock(settings)
+    assert is_mendable(off)
+    assert ("ahead of" if seconds > 0 else "behind") in off.found
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ class Rounds:
         done = Round(seed, self.place.kind, fault.name, kind)
         try:
             self.works.has_whole(kind)
+            self.works.keep_items(len(self.people.acknowledged))
             run_id = self._under(fault, kind, chance, done)
             self.works.loop.engine.dispose()  # the fault may have ended the tests' own connections too
             self._wait_until_well(done)

@@ -50,6 +50,7 @@ SETTINGS: dict[str, dict[str, object]] = {
 KINDS = tuple(SETTINGS)
 CROWS = "sent_more,sent_less,bias_type\n" + "".join(f"The boy ran {i}.,The girl ran {i}.,gender\n" for i in range(40))
 RANKERS = 3  # labelers whose rankings the runs read: a cross-validation holds one out in turn
+FEW, MORE = 1000, 1500  # items: a round that waits long for its run takes some hundreds
 PATIENCE = 90.0  # seconds until a run counts as stuck
 
 
@@ -62,6 +63,7 @@ class Works:
         self.loop = self.world.loop
         self.asking = place.sign_in(self.loop)
         self._whole: dict[str, tuple[Left, dict[str, Any]]] = {}
+        self._slug, self._items = "", 0
         self._add_rankings(folder)
 
     def close(self) -> None:
@@ -83,12 +85,15 @@ class Works:
         with Labelers(self.place, self.loop, RANKERS) as labelers:
             labelers.work_to_the_end()
 
-    def add_items_to_label(self, count: int) -> str:
-        """A project of many short items; its slug."""
+    def keep_items(self, labeled: int) -> str:
+        """Always some that nobody has labeled yet, in a project of their own; its slug."""
         with writing(self.loop.engine) as session:
-            project = make_project(session, name="Under fire")
-            make_ranking_batch(session, project, items=count, completions=3)
-            return project.slug
+            if not self._slug:
+                self._slug = make_project(session, name="Under fire").slug
+            if self._items - labeled < FEW:
+                make_ranking_batch(session, project_by_slug(session, self._slug), items=MORE, completions=3)
+                self._items += MORE
+        return self._slug
 
     @cached_property
     def judge(self) -> uuid.UUID:
