@@ -2,6 +2,7 @@
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import update
 
+from app.accounts import service as accounts
+from app.accounts import tokens
+from app.accounts.deps import COOKIE
 from app.accounts.models import Person, Role
 from app.accounts.routes import local_path
 from app.core.db import writing
@@ -187,3 +191,24 @@ def test_clickjacking_no_answer_can_be_framed_whatever_it_is(client: TestClient,
 def test_tokens_in_addresses_there_is_but_the_link_that_works_once() -> None:
     assert {way.path for way in WAYS if re.search("token}|secret|key}|code}", way.path) and "figures" not in way.path
             and "contests" not in way.path} == {"/welcome/{token}"}  # fmt: skip
+
+
+def test_tokens_in_logs_there_is_none_nor_a_password(
+    client: TestClient, admin: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    with writing() as session:
+        link = accounts.new_sign_in_link(session, admin)
+        bearer = tokens.create_token(session, admin, name="notebook", scope=tokens.Scope.read, days=1)
+        cookie = accounts.start_session(session, admin)
+    caplog.set_level(logging.DEBUG)
+    client.get(link)
+    client.get(f"/nothing?token={bearer}", headers={"Authorization": f"Bearer {bearer}"})
+    client.cookies.set(COOKIE, cookie)
+    client.get("/me")
+    client.post("/sign-in", data={"email": admin.email, "password": "a wrong password"})
+    client.post("/api/v1/sign-in", json={"email": admin.email, "password": ["a wrong password"]})
+    ours = [record for record in caplog.records if record.name.startswith(("touchstone", "uvicorn", "app"))]
+    told = "\n".join(str(record.__dict__) for record in ours)
+    assert "/welcome/{token}" in told
+    for secret in (link.rsplit("/", 1)[1], bearer, cookie, "a wrong password"):
+        assert secret not in told

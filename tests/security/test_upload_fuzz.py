@@ -173,6 +173,17 @@ def tried(name: str, count: int) -> None:
     _parse()
 
 
+@pytest.mark.parametrize("key", ["../x", "/etc/passwd", "a/../../x", ".."])
+@pytest.mark.parametrize("part", ["files", "tables"])
+def test_path_traversal_a_backup_names_nothing_outside_itself(key: str, part: str) -> None:
+    kept = {"files": {"size": 1, "sha256": "a"}, "tables": {"rows": 1, "sha256": "a"}}
+    whole = {"version": "1", "revision": "1", "made_at": "2027-01-01T00:00:00Z", "database": "sqlite"}
+    for name, is_refused in ((key, True), ("models/x..y/a", False)):
+        said = json.dumps({**whole, "files": {}, "tables": {}, part: {name: kept[part]}}).encode()
+        with pytest.raises(Invalid) if is_refused else contextlib.nullcontext():
+            manifest_of(said)
+
+
 @pytest.mark.parametrize("name", PARSERS)
 def test_a_parser_reads_or_refuses(name: str) -> None:
     tried(name, 25)
