@@ -104,6 +104,7 @@ def admin_pages(project: Project, candidate: Person) -> dict[str, str]:
         "guidelines version": f"{start}/guidelines/ranking/2",
         "members": f"{start}/people",
         "everyone": "/people",
+        "audit log": "/audit",
         "person": f"/people/{candidate.id}",
         "me": "/me",
     }
