@@ -194,6 +194,7 @@ def test_on_a_full_disk_one_is_told_and_the_draft_stays_until_there_is_room(writ
         expect(page.locator(STATE)).to_have_text("The server can’t save just now · kept in this browser")
         page.keyboard.press("Control+Enter")
         expect(page.get_by_role("alert")).to_contain_text("The server’s disk is full, so this is not stored.")
+        expect(page.get_by_role("alert")).to_be_in_viewport()
         expect(page.locator(STATE)).to_contain_text("Not stored yet · trying again in")
         assert [each["text"] for each in kept_in_browser(page)] == [BIG]
         expect(page.locator("#answer")).to_have_value(BIG)

@@ -52,6 +52,7 @@ export class Submission {
     this.isWaiting = true;
     this.say("not-stored", { seconds });
     this.tell(told.detail ? `${told.detail} ` : "", told.mend); // a server that can speak says why
+    if (told.detail && this.attempt === 1) this.problem.scrollIntoView({ block: "center" });
     this.timer = setTimeout(() => this.tryNow(), seconds * 1000);
   }
 
