@@ -81,6 +81,7 @@ ROUTERS = (
     "app.explorer.routes",
     "app.webhooks.api",
     "app.webhooks.routes",
+    "app.webhooks.letter_routes",
     "app.system.metrics_routes",
     "app.system.routes",
 )

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.core.config import get_settings
 from app.core.logs import configure_logs
+from app.webhooks.letters import send_due_letters
 from app.webhooks.sending import send_due
 from workers.jobs.sweep import sweep_once
 
@@ -35,12 +36,13 @@ def main() -> None:
 
 
 def _tell(asked_to_stop: threading.Event) -> None:
-    """Send what webhooks are to be told, every few seconds. What is not sent stands in the database."""
+    """Send webhooks and e-mail that are due, every few seconds. What is not sent stands in the database."""
     while not asked_to_stop.wait(SECONDS_BETWEEN_TELLING):
         try:
             send_due()
+            send_due_letters()
         except (DBAPIError, OSError) as error:
-            logger.warning("webhooks wait: %s", error)
+            logger.warning("webhooks and e-mail wait: %s", error)
 
 
 if __name__ == "__main__":

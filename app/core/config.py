@@ -1,5 +1,6 @@
 """Every setting of the installation, read from TOUCHSTONE_* environment variables and an optional file."""
 
+from email.utils import parseaddr
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,14 @@ class Passwords(StrEnum):
 
     everyone = "everyone"
     admins = "admins"
+
+
+class SmtpSecurity(StrEnum):
+    """How the way to the mail server is kept secret; `none` is for a server on this machine."""
+
+    starttls = "starttls"
+    tls = "tls"
+    none = "none"
 
 
 class WrongSettings(DomainError):
@@ -140,6 +149,12 @@ class Settings(BaseSettings):
     tensorboard_dir: Path | None = Field(
         None, description="Folder in which workers keep the figures of runs as TensorBoard's files too."
     )
+    smtp_host: str | None = Field(None, description="Server that takes e-mail; none is sent without it.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port: 587 for starttls, 465 for tls.")
+    smtp_security: SmtpSecurity = Field(SmtpSecurity.starttls, description="starttls, tls or none.")
+    smtp_user: str = Field("", description="Whom it knows; nobody signs in there when empty.")
+    smtp_password: SecretStr | None = Field(None, description="Their password.")
+    smtp_from: str = Field("", description="The address that e-mail is from: Touchstone <touchstone@example.org>")
     use_hub: bool = Field(True, description="Whether datasets may be fetched from the Hugging Face Hub.")
 
     @field_validator("state_dir")
@@ -168,6 +183,8 @@ class Settings(BaseSettings):
             raise ValueError("TOUCHSTONE_OIDC_ISSUER needs TOUCHSTONE_OIDC_CLIENT_ID beside it")
         if self.passwords is Passwords.admins and not self.oidc_issuer:
             raise ValueError("TOUCHSTONE_PASSWORDS=admins needs TOUCHSTONE_OIDC_ISSUER, or the others can't come in")
+        if self.smtp_host and "@" not in parseaddr(self.smtp_from)[1]:
+            raise ValueError("TOUCHSTONE_SMTP_HOST needs TOUCHSTONE_SMTP_FROM, the address that e-mail is from")
         return self
 
     @property
@@ -213,7 +230,8 @@ def _shown(wrong: ErrorDetails) -> str:
 
 def _name(wrong: ErrorDetails) -> str:
     name = str(wrong["loc"][0])
-    return name.upper() if name.endswith(("_token", "_key", "_secret")) else f"{name.upper()}={wrong['input']}"
+    is_secret = name.endswith(("_token", "_key", "_secret", "_password"))
+    return name.upper() if is_secret else f"{name.upper()}={wrong['input']}"
 
 
 @lru_cache

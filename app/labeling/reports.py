@@ -12,7 +12,8 @@ from app.labeling.bench import own_assignment
 from app.labeling.leases import lock_person
 from app.labeling.models import Batch, BatchState, Item, Report, ReportKind
 from app.labeling.schemas import Report as ReportSent
-from app.webhooks.models import Event
+from app.webhooks import letters
+from app.webhooks.models import Event, LetterKind
 from app.webhooks.service import publish
 
 
@@ -41,6 +42,9 @@ def report(session: Session, person: Person, assignment_id: uuid.UUID, sent: Rep
         batch.state = BatchState.paused
         audit.record(session, person, "batch.stop_cord", subject=batch, **details)
         publish(session, batch.project_id, Event.batch_stopped, id=batch.id, name=batch.name, reason=sent.reason)
+        letters.write(session, batch.project_id, LetterKind.batch_stopped, subject=f"“{batch.name}” was stopped",
+                      text=f"A labeler pulled the stop cord: {sent.reason}. Nobody gets items of this batch until it "
+                           "goes on.", path=f"/labeling/batches/{batch.id}")  # fmt: skip
     else:
         audit.record(session, person, f"report.{sent.kind.value}", subject=batch, **details)
     session.flush()

@@ -23,9 +23,11 @@ from app.core.errors import Conflict, Invalid
 from app.labeling.leases import give_place_back
 from app.labeling.models import Assignment, AssignmentState, SelfAssessment
 from app.projects.models import ProjectMember
+from app.webhooks.models import Letter, LetterWish
 
 _OF_A_PERSON = (
-    SignIn, SignInLink, ApiToken, SecondFactor, RecoveryCode, ProviderIdentity, SelfAssessment, ProjectMember,
+    SignIn, SignInLink, ApiToken, SecondFactor, RecoveryCode, ProviderIdentity, LetterWish, Letter, SelfAssessment,
+    ProjectMember,
 )  # fmt: skip
 
 

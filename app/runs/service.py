@@ -18,7 +18,8 @@ from app.projects.models import Project
 from app.registry import service as registry
 from app.registry.service import TrainedModel
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState, SamplingShare
-from app.webhooks.models import Event
+from app.webhooks import letters
+from app.webhooks.models import Event, LetterKind
 from app.webhooks.service import publish
 
 MAX_ATTEMPTS = 5  # claims in a row that ended without a new checkpoint
@@ -213,6 +214,10 @@ def _end(session: Session, run: Run, state: RunState, text: str, *, level: str =
     audit.record(session, None, f"run.{state}", subject=run)
     publish(session, run.project_id, Event.run_finished, id=run.id, name=run.name, kind=run.kind, state=state,
             error=run.error, step=run.step)  # fmt: skip
+    if state == RunState.failed:
+        words = f"It failed at step {run.step}. {run.error or ''}".strip()
+        letters.write(session, run.project_id, LetterKind.run_failed, subject=f"The run “{run.name}” failed",
+                      text=words, path=f"/runs/{run.id}")  # fmt: skip
     session.flush()
 
 

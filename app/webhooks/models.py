@@ -31,6 +31,12 @@ class DeliveryState(StrEnum):
     failed = "failed"  # as often as it was tried
 
 
+class LetterKind(StrEnum):
+    run_failed = "run_failed"
+    batch_stopped = "batch_stopped"
+    trial = "trial"  # sent by hand, to see that letters arrive
+
+
 class Webhook(Identified, Base):
     __tablename__ = "webhook"
 
@@ -69,5 +75,43 @@ class Delivery(Identified, Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime] = mapped_column(default=now)
     status: Mapped[int | None]  # of the last answer
+    error: Mapped[str | None]
+    delivered_at: Mapped[datetime | None]
+
+
+class LetterWish(Base):
+    """What an admin wants e-mail about in a project."""
+
+    __tablename__ = "letter_wish"
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"), primary_key=True)
+    person_id: Mapped[uuid.UUID] = mapped_column(
+        ForeignKey("person.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    kinds: Mapped[list[Any]]
+
+
+class Letter(Identified, Base):
+    """One e-mail to one person, written with what it tells of, in one transaction."""
+
+    __tablename__ = "letter"
+    __table_args__ = (
+        Index(None, "project_id", "id"),
+        Index(
+            "ix_letter_waiting",
+            "next_at",
+            sqlite_where=text("state = 'waiting'"),
+            postgresql_where=text("state = 'waiting'"),
+        ),
+    )
+
+    project_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("project.id", ondelete="CASCADE"))
+    person_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[LetterKind] = mapped_column(text_enum(LetterKind))
+    subject: Mapped[str]
+    text: Mapped[str]
+    state: Mapped[DeliveryState] = mapped_column(text_enum(DeliveryState), default=DeliveryState.waiting)
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime] = mapped_column(default=now)
     error: Mapped[str | None]
     delivered_at: Mapped[datetime | None]

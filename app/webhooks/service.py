@@ -6,7 +6,6 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -20,11 +19,9 @@ from app.core.sealing import seal, unseal
 from app.projects.models import Project
 from app.webhooks.addresses import check_url
 from app.webhooks.models import SEALED_FOR, Delivery, DeliveryState, Event, Webhook
+from app.webhooks.schedule import SENDING_TAKES, WAITS
 
 MOST_WEBHOOKS, SHOWN = 20, 50
-SENDING_TAKES = timedelta(minutes=1)  # after which whoever took it is taken for dead
-# Standard Webhooks' own schedule: ten attempts in some three days.
-WAITS = [timedelta(seconds=s) for s in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)]
 
 
 def create(session: Session, project: Project, *, url: str, events: Sequence[str], by: Person) -> Webhook:

@@ -1390,6 +1390,79 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_delivery_webhook_id_id"), ["webhook_id", "id"], unique=False)
 
     op.create_table(
+        "letter_wish",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column("kinds", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_letter_wish_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_letter_wish_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("project_id", "person_id", name=op.f("pk_letter_wish")),
+    )
+    with op.batch_alter_table("letter_wish", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_letter_wish_person_id"), ["person_id"], unique=False)
+
+    op.create_table(
+        "letter",
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Uuid(), nullable=False),
+        sa.Column(
+            "kind",
+            sa.Enum(
+                "run_failed",
+                "batch_stopped",
+                "trial",
+                name="letterkind",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("subject", sa.String(), nullable=False),
+        sa.Column("text", sa.String(), nullable=False),
+        sa.Column(
+            "state",
+            sa.Enum(
+                "waiting",
+                "delivered",
+                "failed",
+                name="deliverystate",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("delivered_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["person_id"], ["person.id"], name=op.f("fk_letter_person_id_person"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["project_id"], ["project.id"], name=op.f("fk_letter_project_id_project"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_letter")),
+    )
+    with op.batch_alter_table("letter", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_letter_person_id"), ["person_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_letter_project_id_id"), ["project_id", "id"], unique=False)
+        batch_op.create_index(
+            "ix_letter_waiting",
+            ["next_at"],
+            unique=False,
+            sqlite_where=sa.text("state = 'waiting'"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        )
+
+    op.create_table(
         "use_case_label",
         sa.Column("prompt_id", sa.Uuid(), nullable=False),
         sa.Column("person_id", sa.Uuid(), nullable=False),

@@ -1,0 +1,172 @@
+"""Letters to a project's admins who want them: written beside what they tell of, sent by the scheduler until they are
+taken. As webhooks are rows first, so are these."""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from app.accounts import audit
+from app.accounts.models import Person, PersonState, Role
+from app.core import mail
+from app.core.clock import now
+from app.core.config import get_settings
+from app.core.db import reading, writing
+from app.core.errors import Conflict, Invalid
+from app.projects.models import Project
+from app.webhooks.models import DeliveryState, Letter, LetterKind, LetterWish
+from app.webhooks.schedule import SENDING_TAKES, WAITS
+
+SHOWN = 20
+logger = logging.getLogger(__name__)
+
+
+def wish(session: Session, project: Project, person: Person, kinds: Sequence[str]) -> None:
+    """What this admin is told of in this project from now on."""
+    wanted = [kind for kind in LetterKind if kind.value in kinds and kind is not LetterKind.trial]
+    if len(wanted) != len(set(kinds)):
+        raise Invalid("There is no such letter.", fields={"kinds": "Choose from those on the page."})
+    session.execute(delete(LetterWish).where(LetterWish.project_id == project.id, LetterWish.person_id == person.id))
+    if wanted:
+        session.add(LetterWish(project_id=project.id, person_id=person.id, kinds=wanted))
+    audit.record(session, person, "letters.wish", subject=project, kinds=[kind.value for kind in wanted])
+    session.flush()
+
+
+def wishes_of(session: Session, project: Project) -> list[tuple[Person, list[str]]]:
+    """Who gets which, of those who may."""
+    query = select(Person, LetterWish.kinds).join(LetterWish, LetterWish.person_id == Person.id)
+    rows = session.execute(query.where(LetterWish.project_id == project.id, *_may()).order_by(Person.name))
+    return [(person, kinds) for person, kinds in rows]
+
+
+def _may() -> tuple[ColumnElement[bool], ...]:
+    return Person.role == Role.admin, Person.state == PersonState.active, Person.erased_at.is_(None)
+
+
+def letters_of(session: Session, project: Project) -> list[tuple[Letter, str]]:
+    """The newest, each with whom it is for."""
+    query = select(Letter, Person.name).join(Person, Person.id == Letter.person_id)
+    rows = session.execute(query.where(Letter.project_id == project.id).order_by(Letter.id.desc()).limit(SHOWN))
+    return [(letter, name) for letter, name in rows]
+
+
+def write(session: Session, project_id: uuid.UUID, kind: LetterKind, *, subject: str, text: str, path: str) -> None:
+    """To all who want to know, when this transaction is committed and not otherwise."""
+    if not mail.is_on():
+        return
+    project = session.get_one(Project, project_id)
+    for person, kinds in wishes_of(session, project):
+        if kind.value in kinds:
+            _add(session, project, person, kind, subject, text, path)
+
+
+def try_it(session: Session, project: Project, person: Person) -> Letter:
+    """A letter to oneself, to see that they arrive."""
+    if not mail.is_on():
+        raise Conflict("No e-mail is sent from here.", mend="TOUCHSTONE_SMTP_HOST and its like switch it on.")
+    text = "If you read this, e-mail works."
+    return _add(session, project, person, LetterKind.trial, "A trial", text, "/mail")
+
+
+def _add(
+    session: Session, project: Project, person: Person, kind: LetterKind, subject: str, text: str, path: str
+) -> Letter:
+    here = f"{get_settings().address}/p/{project.slug}"
+    closing = f"-- \nTouchstone, {project.name}. You chose to be told: {here}/mail"
+    row = Letter(
+        project_id=project.id,
+        person_id=person.id,
+        kind=kind,
+        subject=f"[{project.name}] {subject}"[:200],
+        text=f"{text}\n\n{here}{path}\n\n{closing}\n",
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+# What the scheduler does
+
+
+@dataclass(frozen=True, slots=True)
+class DueLetter:
+    """What is to be sent now; to nobody where its reader may not read it any more."""
+
+    id: uuid.UUID
+    address: str | None
+    subject: str
+    text: str
+    attempts: int
+
+
+def send_due_letters() -> int:
+    """Send all that is due now. Returns how many were tried."""
+    sent = 0
+    while mail.is_on() and _is_due():
+        with writing() as session:
+            due = take_due(session)
+        if not due:  # another scheduler has it
+            break
+        for each in due:
+            error = _send(each)
+            with writing() as session:
+                settle(session, each, error=error)
+        sent += len(due)
+    return sent
+
+
+def _is_due() -> bool:
+    due = select(Letter.id).where(Letter.state == DeliveryState.waiting, Letter.next_at <= now())
+    with reading() as session:
+        return session.scalar(due.limit(1)) is not None
+
+
+def take_due(session: Session, *, limit: int = 20) -> list[DueLetter]:
+    """What is due, taken for a minute: any number of schedulers may ask at once, and one that dies loses nothing."""
+    query = (
+        select(Letter, Person)
+        .join(Person, Person.id == Letter.person_id)
+        .where(Letter.state == DeliveryState.waiting, Letter.next_at <= now())
+        .order_by(Letter.next_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True, of=Letter)
+    )
+    due = []
+    for letter, person in session.execute(query):
+        letter.attempts, letter.next_at = letter.attempts + 1, now() + SENDING_TAKES
+        may = person.role == Role.admin and person.state == PersonState.active
+        address = person.email if may else None
+        due.append(DueLetter(letter.id, address, letter.subject, letter.text, letter.attempts))
+    return due
+
+
+def _send(due: DueLetter) -> str | None:
+    """What went wrong, if something did."""
+    if due.address is None:
+        return None
+    message = mail.message_to(due.address, subject=due.subject, text=due.text, message_id=str(due.id))
+    try:
+        mail.send(message)
+    except mail.NotSent as error:
+        logger.warning("a letter waits: %s", error.message)
+        return error.message
+    return None
+
+
+def settle(session: Session, due: DueLetter, *, error: str | None) -> None:
+    """What became of an attempt; one that failed is tried again later, or given up. Only the newest attempt counts."""
+    values: dict[str, object] = {"error": error}
+    if due.address is None:
+        values |= {"state": DeliveryState.failed, "error": "They are no admin any more, or paused: nothing was sent."}
+    elif error is None:
+        values |= {"state": DeliveryState.delivered, "delivered_at": now()}
+    elif due.attempts > len(WAITS):
+        values |= {"state": DeliveryState.failed}
+    else:
+        values |= {"next_at": now() + WAITS[due.attempts - 1]}
+    same = (Letter.id == due.id, Letter.attempts == due.attempts, Letter.state == DeliveryState.waiting)
+    session.execute(update(Letter).where(*same).values(**values).execution_options(synchronize_session=False))
