@@ -14,6 +14,7 @@ from app.core import sealing
 from app.core.config import Settings, get_settings
 from app.core.errors import DomainError
 from app.core.logs import configure_logs
+from app.core.traces import configure_traces
 
 BACKLOG = 512
 
@@ -83,6 +84,7 @@ def serve(settings: Settings, descriptor: int | None) -> None:
     """Run the web process on the listening socket that `up` handed down, or on one of its own."""
     listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
     configure_logs("web")
+    configure_traces("web")
     sealing.keys()  # a key that is no secret is refused before anybody comes
     config = uvicorn.Config(
         "app.main:create_app",

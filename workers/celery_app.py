@@ -6,7 +6,8 @@ Nothing of torch is imported here: it is loaded by the first job that needs it.
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from celery import signals
@@ -14,6 +15,7 @@ from celery import signals
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.core.logs import bind, configure_logs
 from app.core.queue import REQUEST_HEADER, JobName, Queue, get_celery
+from app.core.traces import configure_traces, end_traces, span
 from workers.jobs.pulse import Pulse
 from workers.jobs.shelf import Shelf
 from workers.jobs.sweep import sweep_once
@@ -38,6 +40,7 @@ ABOUT = {
     JobName.import_prompts: "import_id",
     JobName.answer: "question_id",
 }
+_trace = ExitStack()  # of the one job that is under way
 pulse = Pulse()
 shelf = Shelf()  # the playground's models
 
@@ -45,6 +48,7 @@ shelf = Shelf()  # the playground's models
 @signals.setup_logging.connect
 def _on_setup_logging(**_: Any) -> None:
     configure_logs("worker")  # and Celery leaves logging alone
+    configure_traces("worker")
 
 
 @signals.task_prerun.connect
@@ -53,10 +57,18 @@ def _on_job(task: Any, args: Sequence[str], **_: Any) -> None:
     request_id = (task.request.headers or {}).get(REQUEST_HEADER)
     bind(**{ABOUT[JobName(task.name)]: args[0]}, **({"request_id": request_id} if request_id else {}))
     logger.info("%s begins", task.name)
+    traced = _trace.enter_context(span(task.name, carried=_texts(task.request.headers or {}), is_server=False))
+    if traced is not None:
+        traced.set_attribute(f"touchstone.{ABOUT[JobName(task.name)]}", args[0])
+
+
+def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if isinstance(value, str)}
 
 
 @signals.task_postrun.connect
 def _on_job_done(task: Any, **_: Any) -> None:
+    _trace.close()
     logger.info("%s ends", task.name)
     bind()
 
@@ -76,6 +88,7 @@ def _on_shutting_down(**_: Any) -> None:
 @signals.worker_shutdown.connect
 def _on_shutdown(**_: Any) -> None:
     pulse.end()
+    end_traces()
 
 
 @celery.task(name=JobName.run.value)

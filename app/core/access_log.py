@@ -5,16 +5,19 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.logs import bind, fields
+from app.core.traces import span
 
 logger = logging.getLogger("touchstone.access")
 HEADER = "X-Request-ID"
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})  # asked every few seconds: a line only when they are not well
 _NAME = HEADER.lower().encode()
 _SANE = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_TRACE = frozenset({b"traceparent", b"tracestate"})
 Watch = Callable[[str, str, int, float], None]  # method, route, status, seconds
 
 
@@ -29,6 +32,20 @@ def route_of(scope: Scope) -> str:
     if scope["path"].startswith("/static/"):
         return "/static"
     return getattr(scope.get("route"), "path", "") or "unknown"
+
+
+def _carried(scope: Scope) -> dict[str, str]:
+    """The trace that a proxy has begun."""
+    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE}
+
+
+def _name(traced: Any, scope: Scope, status: int, request_id: str) -> None:
+    """Known only at the end. Never the address: see `route_of`."""
+    traced.update_name(f"{scope['method']} {route_of(scope)}")
+    traced.set_attributes(
+        {"http.request.method": scope["method"], "http.route": route_of(scope), "http.response.status_code": status,
+         "touchstone.request_id": request_id}
+    )  # fmt: skip
 
 
 class RequestLog:
@@ -54,10 +71,13 @@ class RequestLog:
                 message["headers"] = [*message["headers"], (_NAME, request_id.encode())]
             await send(message)
 
-        try:
-            await self.app(scope, receive, send_marked)
-        finally:
-            self._tell(scope, status, time.perf_counter() - started)
+        with span(scope["method"], carried=_carried(scope)) as traced:
+            try:
+                await self.app(scope, receive, send_marked)
+            finally:
+                self._tell(scope, status, time.perf_counter() - started)
+                if traced is not None:
+                    _name(traced, scope, status, request_id)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         method, route = scope["method"], route_of(scope)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.core.config import get_settings
 from app.core.logs import bound
+from app.core.traces import to_carry
 
 logger = logging.getLogger(__name__)
 REQUEST_HEADER = "touchstone_request_id"
@@ -74,8 +75,8 @@ def get_celery() -> Celery:
 def send_now(name: JobName, argument: str) -> None:
     """Send a message about what is no row; raises what `UNREACHABLE` names where there is no queue to take it."""
     request_id = bound("request_id")  # so that the worker's lines say who asked
-    headers = {REQUEST_HEADER: request_id} if request_id else None
-    get_celery().send_task(name.value, args=[argument], retry=False, headers=headers)
+    headers = {REQUEST_HEADER: request_id} if request_id else {}
+    get_celery().send_task(name.value, args=[argument], retry=False, headers=headers | to_carry() or None)
 
 
 def _send(name: JobName, argument: str) -> None:
