@@ -12,7 +12,19 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.accounts import service as accounts
-from app.accounts.models import ApiToken, AuditEvent, Group, Person, PersonState, Role, SignIn, SignInLink
+from app.accounts.models import (
+    ApiToken,
+    AuditEvent,
+    Group,
+    Person,
+    PersonState,
+    ProviderIdentity,
+    RecoveryCode,
+    Role,
+    SecondFactor,
+    SignIn,
+    SignInLink,
+)
 from app.core.clock import now
 from app.core.db import reading, writing
 from app.labeling.leases import lease_next
@@ -23,6 +35,7 @@ from app.labeling.submissions import save_draft, skip, submit
 from app.projects import service as projects
 from app.projects.models import Project
 from app.registry.models import Model
+from app.webhooks.models import LetterWish
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.factories import make_person
 
@@ -157,6 +170,7 @@ def test_a_person_gets_all_they_made_and_no_model_s_name(sign_in: SignInAs, labe
     work(labeler, project)
     with writing() as session:
         session.get_one(Person, labeler.id).password_hash = "the hash"
+        session.add(SecondFactor(person_id=labeler.id, sealed_secret="the sealed secret"))
         models = session.scalars(select(Model)).all()
     answer = sign_in(labeler).get("/me/export.json")
     data = json.loads(answer.text)
@@ -189,6 +203,10 @@ def test_erasure_leaves_the_labels_and_nothing_of_the_person(
         accounts.start_session(session, person)
         accounts.new_sign_in_link(session, person)
         session.add(ApiToken(person_id=person.id, name="mine", token_hash="x"))
+        session.add(SecondFactor(person_id=person.id, sealed_secret="x"))
+        session.add(RecoveryCode(person_id=person.id, code_hash="x"))
+        session.add(ProviderIdentity(person_id=person.id, issuer="https://id.example.org", subject="x"))
+        session.add(LetterWish(project_id=project.id, person_id=person.id, kinds=["run_failed"]))
         session.add(SelfAssessment(project_id=project.id, person_id=person.id, answers={"topics": []}))
     sign_in(admin)
     refused = client.post(f"/people/{labeler.id}/erase", data={"name": "Somebody"})
@@ -199,7 +217,8 @@ def test_erasure_leaves_the_labels_and_nothing_of_the_person(
     assert erased.erased_at is not None
     assert actions(labeler)[-1] == "person.erase"
     with reading() as session:
-        for table in (SignIn, SignInLink, ApiToken, SelfAssessment):
+        gone = (SignIn, SignInLink, ApiToken, SecondFactor, RecoveryCode, ProviderIdentity, LetterWish, SelfAssessment)
+        for table in gone:
             assert session.scalars(select(table).where(table.person_id == labeler.id)).all() == []
         assert session.scalars(select(Demonstration.person_id)).all() == [labeler.id]
         assert set(session.scalars(select(Assignment.draft))) == {None}
