@@ -185,6 +185,8 @@ def test_clickjacking_no_answer_can_be_framed_whatever_it_is(client: TestClient,
     asked = [way.address(project) for way in WAYS if way.method == "GET"]
     for address in [*asked, "/nothing", "/static/look.css", "/static/nothing", "/?a=%00", f"/p/{project.slug}/desk"]:
         headers = client.get(address).headers
+        framed = (headers["X-Frame-Options"], "frame-ancestors 'none'" in headers["Content-Security-Policy"])
+        assert framed == ("DENY", True), address
         assert {name: headers[name] for name in HEADERS} == HEADERS, address
 
 
