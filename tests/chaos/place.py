@@ -48,7 +48,12 @@ class Place(Installation):
         self.postgres: Server | None = None
         self.redis: Server | None = None
         self._second_worker: subprocess.Popen[bytes] | None = None
-        super().__init__(self.disk.folder / "var", free_port(), **QUICK, **self._surroundings())
+        try:
+            surroundings = self._surroundings()
+        except BaseException:
+            self._stack.close()
+            raise
+        super().__init__(self.disk.folder / "var", free_port(), **QUICK, **surroundings)
         self.environment["PYTHONPATH"] = os.pathsep.join([str(HERE / "clock"), os.environ.get("PYTHONPATH", "")])
         self.environment["CHAOS_CLOCK"] = str(self.clock)
         if self.network is not None:
