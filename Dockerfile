@@ -18,7 +18,7 @@ WORKDIR /srv/touchstone
 # The packages first, over an empty project, so that a change of code installs nothing again.
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN mkdir app workers && touch app/__init__.py workers/__init__.py \
-    && pip install --no-cache-dir -c constraints.txt -e '.[traces]'
+    && pip install --no-cache-dir -c constraints.txt -e '.[traces,s3]'
 COPY migrations migrations
 COPY templates templates
 COPY app app
@@ -33,14 +33,14 @@ CMD ["touchstone", "web"]
 
 FROM web AS importer
 USER root
-RUN pip install --no-cache-dir -c constraints.txt -e '.[hub,traces]'
+RUN pip install --no-cache-dir -c constraints.txt -e '.[hub,traces,s3]'
 USER touchstone
 HEALTHCHECK NONE
 CMD ["touchstone", "worker", "--queue", "imports"]
 
 FROM web AS worker
 USER root
-RUN pip install --no-cache-dir -c constraints.txt torch && pip install --no-cache-dir -c constraints.txt -e '.[train,evals,tensorboard,traces]'
+RUN pip install --no-cache-dir -c constraints.txt torch && pip install --no-cache-dir -c constraints.txt -e '.[train,evals,tensorboard,traces,s3]'
 USER touchstone
 HEALTHCHECK NONE
 CMD ["touchstone", "worker"]

@@ -22,6 +22,8 @@ from app.core.clock import now
 from app.core.config import Settings, WrongSettings
 from app.core.db import make_engine
 from app.core.migrate import current_revision, newest_revision
+from app.core.storage import Artefacts
+from app.core.store_errors import StoreAway
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, NO_SPACE = 5 * 2**30, 2**28
@@ -251,13 +253,16 @@ def artefacts(settings: Settings) -> Finding:
     try:
         store, root = fsspec.url_to_fs(settings.artefacts)
         if "file" not in store.protocol:
-            store.exists(root)
+            Artefacts(settings.artefacts, settings.state_dir / "cache").try_writing("doctor.part")
+            return Finding(name, State.ok, settings.artefacts)
     except ImportError as error:
         return Finding(name, State.wrong, f"{settings.artefacts}: {error}", "Install the package that it names.")
+    except StoreAway as error:
+        return Finding(name, State.wrong, f"{settings.artefacts}: {error.message}", error.mend)
     except Exception as error:  # each kind of store has its own
         return Finding(name, State.wrong, f"{settings.artefacts} cannot be reached: {error}", mend)
     nearest = next(path for path in (Path(root), *Path(root).parents) if path.exists())
-    if "file" in store.protocol and not os.access(nearest, os.W_OK):
+    if not os.access(nearest, os.W_OK):
         return Finding(name, State.wrong, f"{nearest} cannot be written", mend)
     return Finding(name, State.ok, settings.artefacts)
 

@@ -48,7 +48,7 @@ def filled_in(value: str) -> str:
 
 
 def settings_of(service: Service) -> dict[str, str]:
-    return {name: filled_in(value) for name, value in service["environment"].items()}
+    return {name: filled_in(value) for name, value in service["environment"].items() if value is not None}
 
 
 def test_file_follows_the_compose_schema() -> None:

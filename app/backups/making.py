@@ -22,7 +22,7 @@ from app.registry.models import ModelState
 
 ROWS_AT_ONCE = 2000
 # What runs work in: it changes while it is copied. A run that a backup finds under way starts over when restored.
-PASSING = ("checkpoints/", "unfinished/", "shares/")
+PASSING = ("checkpoints/", "unfinished/", "rollouts/")
 Say = Callable[[str], None]
 
 

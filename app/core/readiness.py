@@ -19,6 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from app.core.config import get_settings
 from app.core.storage import get_artefacts
+from app.core.store_errors import StoreAway
 
 logger = logging.getLogger(__name__)
 PATIENCE = 1.5  # seconds for all parts together: a load balancer asks every few seconds and waits for two or three
@@ -149,4 +150,7 @@ def look_at_artefacts() -> Found:
     except OSError as error:
         logger.warning("the artefact store takes nothing", exc_info=error)
         return Found("takes no files")
+    except StoreAway as error:
+        logger.warning("the artefact store takes nothing: %s", error.message, exc_info=error)
+        return Found(f"takes no files. {error.message}")
     return Found(OK)

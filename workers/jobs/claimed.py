@@ -1,5 +1,6 @@
 """A claimed run at the edge between database and training: its inputs as folders and rows, its steps reported."""
 
+import logging
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.core.errors import DomainError
 from app.core.storage import get_artefacts
 from app.datasets import service as datasets
 from app.datasets.models import Snapshot
@@ -20,10 +22,13 @@ from app.runs.configs import RunConfig
 from app.runs.models import Run, RunInput
 from app.runs.schemas import PLANS, SUBJECT
 from app.runs.service import Written
+from workers.jobs.mirror import Mirror
 from workers.jobs.patience import patiently
 from workers.jobs.pulse import Pulse
 from workers.jobs.tensorboard import Board
 from workers.training.loop import Signal, Step
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -36,10 +41,12 @@ class Claimed:
     models: dict[str, Model]
     snapshots: dict[str, Snapshot]
     pulse: Pulse
+    mirror: Mirror
     lap: int = 0  # a sampling run goes through its steps once for each model
     laps: int = 1
     totals: dict[int, int] = field(default_factory=dict)  # steps of each lap that has begun
     stopped_at: int | None = None
+    is_warned: bool = False  # that checkpoints could not be put
     prefixes: dict[str, Prefix] = field(default_factory=dict)
     board: Board = field(init=False)
 
@@ -53,7 +60,7 @@ class Claimed:
 
     @property
     def checkpoints(self) -> Path:
-        return get_artefacts().working_folder(f"checkpoints/{self.run.id}")
+        return self.mirror.folder
 
     @property
     def out(self) -> Path:
@@ -86,6 +93,7 @@ class Claimed:
             )
         )  # fmt: skip
         self.board.add(number, step.metrics)
+        self.keep()
         if number == total or not (asked or self.pulse.is_shutting_down):
             return Signal.CONTINUE
         self.stopped_at = number
@@ -97,9 +105,19 @@ class Claimed:
         totals = [self.totals.get(lap, step.total) for lap in range(self.laps)]
         return sum(totals[: self.lap]) + step.number, sum(totals)
 
+    def keep(self, *, leaving: bool = False) -> None:
+        """What was checkpointed, into a store that other machines read. One that is away for now ends no run."""
+        try:
+            self.mirror.leave() if leaving else self.mirror.put()
+        except DomainError as error:
+            logger.warning("the checkpoints of run %s were not put into the store", self.run.id, exc_info=error)
+            if not self.is_warned:
+                self.log(f"The checkpoint stays on this machine for now. {error.message}", level="warning")
+            self.is_warned = True
+
     def clear_up(self) -> None:
         """The model is stored: what led to it is no longer needed."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self.mirror.clear_up()
         shutil.rmtree(self.out.parent, ignore_errors=True)
 
 
@@ -113,7 +131,9 @@ def open_claimed(run: Run, pulse: Pulse) -> Claimed:
     assert run.claimed_by is not None
     models, snapshots, prefixes = patiently(lambda session: read_inputs(session, run.id))
     config = PLANS[run.kind].model_validate(run.config)
-    return Claimed(run, run.claimed_by, config, models, snapshots, pulse, prefixes=prefixes)
+    mirror = Mirror(get_artefacts(), f"checkpoints/{run.id}")
+    mirror.fetch()
+    return Claimed(run, run.claimed_by, config, models, snapshots, pulse, mirror, prefixes=prefixes)
 
 
 def read_inputs(session: Session, run_id: uuid.UUID) -> tuple[dict[str, Model], dict[str, Snapshot], dict[str, Prefix]]:

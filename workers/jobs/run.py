@@ -78,11 +78,17 @@ def _work(claimed: Claimed) -> None:
     memory.refuse_too_large(claimed)
     try:
         outcome = JOBS[claimed.run.kind](claimed)
+    except ClaimLost:
+        raise
+    except Exception:
+        claimed.keep(leaving=True)
+        raise
     finally:
         claimed.board.close()
     if outcome.finished:
         claimed.clear_up()
         return
+    claimed.keep(leaving=True)
     _end_unfinished(claimed, outcome)
 
 

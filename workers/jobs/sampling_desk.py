@@ -40,7 +40,17 @@ class QueueDesk(Desk):
         self.note = ""
         self.told: set[str] = set()  # of what broke in sampling workers
         if not self.store.is_local:
-            self.store.remove(key_of(self.run_id))  # an earlier life's
+            self._take_over()
+
+    def _take_over(self) -> None:
+        """Of what an earlier life, here or on another machine, left in the store only its versions have a use."""
+        for name, _ in self.store.files(key_of(self.run_id)):
+            if name.startswith("policy-"):
+                self.sent.add(name)
+                if not (self.folder / name).exists():
+                    self.store.get_files([(key_of(self.run_id, name), self.folder / name)])
+            else:
+                self.store.remove(key_of(self.run_id, name))
 
     def put_out(self, files: list[str]) -> None:
         if self.store.is_local:
