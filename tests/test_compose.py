@@ -29,6 +29,7 @@ from tests.factories import make_project
 ROOT = Path(__file__).parents[1]
 PASSWORD = "correcthorse"  # what .env would hold
 WAIT = 60.0
+S3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}  # read by its client
 Service = dict[str, Any]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -80,13 +81,13 @@ def test_there_is_every_part_of_an_installation() -> None:
 def test_no_secret_has_a_default() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            for variable in re.findall(r"\$\{(\w*(?:PASSWORD|SECRET|KEY)\w*[^}]*)\}", value):
+            for variable in re.findall(r"\$\{(\w*(?:PASSWORD|SECRET|KEY)\w*[^}]*)\}", value or ""):
                 assert ":?" in variable, f"{name} has a default for {variable}"
     assert filled_in(SERVICES["db"]["environment"]["POSTGRES_PASSWORD"]) == PASSWORD
 
 
 def test_our_services_get_settings_that_exist() -> None:
-    known = {f"TOUCHSTONE_{name.upper()}" for name in Settings.model_fields}
+    known = {f"TOUCHSTONE_{name.upper()}" for name in Settings.model_fields} | S3
     for name, service in OURS.items():
         assert set(service["environment"]) <= known, name
 
