@@ -11,7 +11,6 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-import fsspec
 import redis
 from sqlalchemy import URL, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +22,6 @@ from app.core.config import Settings, WrongSettings
 from app.core.db import make_engine
 from app.core.migrate import current_revision, newest_revision
 from app.core.storage import Artefacts
-from app.core.store_errors import StoreAway
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, NO_SPACE = 5 * 2**30, 2**28
@@ -251,17 +249,14 @@ def artefacts(settings: Settings) -> Finding:
     """Whether the store of models and snapshots can be reached."""
     name, mend = "Artefacts", "See TOUCHSTONE_ARTEFACTS_URL and the credentials of its store."
     try:
-        store, root = fsspec.url_to_fs(settings.artefacts)
-        if "file" not in store.protocol:
-            Artefacts(settings.artefacts, settings.state_dir / "cache").try_writing("doctor.part")
+        store = Artefacts(settings.artefacts, settings.state_dir / "cache")
+        if not store.is_local:
+            store.try_writing("doctor.part")
             return Finding(name, State.ok, settings.artefacts)
-    except ImportError as error:
-        return Finding(name, State.wrong, f"{settings.artefacts}: {error}", "Install the package that it names.")
-    except StoreAway as error:
-        return Finding(name, State.wrong, f"{settings.artefacts}: {error.message}", error.mend)
     except Exception as error:  # each kind of store has its own
-        return Finding(name, State.wrong, f"{settings.artefacts} cannot be reached: {error}", mend)
-    nearest = next(path for path in (Path(root), *Path(root).parents) if path.exists())
+        return Finding(name, State.wrong, f"{settings.artefacts}: {error}", getattr(error, "mend", "") or mend)
+    root = Path(store.root)
+    nearest = next(path for path in (root, *root.parents) if path.exists())
     if not os.access(nearest, os.W_OK):
         return Finding(name, State.wrong, f"{nearest} cannot be written", mend)
     return Finding(name, State.ok, settings.artefacts)
