@@ -80,21 +80,27 @@ def is_touchstone(host: str, port: int) -> bool:
         connection.close()
 
 
+def config_of(settings: Settings, app: str = "app.main:create_app") -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=True,
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # its lines hold whole addresses; ours are app.core.access_log's
+        proxy_headers=settings.public_url is not None,
+        # Of X-Forwarded-For the last address that is no trusted proxy's counts: what comes before it anybody can write.
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_graceful_shutdown=5,
+    )
+
+
 def serve(settings: Settings, descriptor: int | None) -> None:
     """Run the web process on the listening socket that `up` handed down, or on one of its own."""
     listener = listen(settings.host, settings.port) if descriptor is None else socket.socket(fileno=descriptor)
     configure_logs("web")
     configure_traces("web")
     sealing.keys()  # a key that is no secret is refused before anybody comes
-    config = uvicorn.Config(
-        "app.main:create_app",
-        factory=True,
-        log_config=None,
-        log_level="warning",
-        access_log=False,  # its lines hold whole addresses; ours are app.core.access_log's
-        proxy_headers=settings.public_url is not None,
-        timeout_graceful_shutdown=5,
-    )
+    config = config_of(settings)
     config.load()
     # What the start leaves in memory stays for good: looking through it again and again for garbage took a fifth of
     # every request.

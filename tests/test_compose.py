@@ -20,6 +20,7 @@ import redis
 import yaml
 from sqlalchemy import create_engine, text
 
+from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.core import embedded_redis
 from app.core.config import Settings
 from app.core.db import make_engine, writing

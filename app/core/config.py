@@ -79,6 +79,11 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on.")
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `up` shares the port among.")
     public_url: str | None = Field(None, description="Address people reach it by, when behind a proxy.")
+    trusted_proxies: str = Field(
+        "127.0.0.1,::1",
+        description="Addresses and networks of the proxies in front, with commas between, that are believed when they "
+        "say whom they speak for.",
+    )
     secure_cookies: bool = Field(
         False, description="Send cookies over HTTPS only; set it behind TLS. Where the public URL is https, it is so."
     )
