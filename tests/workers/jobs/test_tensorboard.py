@@ -1,7 +1,10 @@
 """The figures of runs as TensorBoard reads them, and runs that go on where it cannot be written."""
 
+import socket
 import struct
+import time
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +16,7 @@ from app.runs.models import Run, RunLogLine, RunMetric, RunState
 from tests.workers.jobs.conftest import World
 from workers.jobs.pulse import Pulse
 from workers.jobs.run import work_on
+from workers.jobs.tensorboard import Board
 
 pytestmark = pytest.mark.train
 
@@ -88,3 +92,26 @@ def test_where_it_cannot_be_written_the_run_goes_on_and_says_so_once(world: Worl
         ).all()
     assert len(said) == 1
     assert "TensorBoard's files get no more of this run, which goes on without" in said[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file without room")
+def test_a_full_disk_neither_holds_a_run_up_nor_takes_its_outcome(world: World, board: Path) -> None:
+    run, said = world.ask_for(RunKind.sft, epochs=1), list[str]()
+    folder = board / world.project.slug / f"{run.name}-{str(run.id)[:8]}"
+    folder.mkdir(parents=True)
+    for second in range(60):
+        name = f"events.out.tfevents.{int(time.time()) + second}.{socket.gethostname()}.0060"
+        (folder / name).symlink_to("/dev/full")
+    tried = Board(run, said.append)
+
+    def three_steps() -> None:
+        for step in range(3):
+            tried.add(step, {f"figure/{number}": 1.0 for number in range(100)})
+
+    adding = Thread(target=three_steps, daemon=True)
+    adding.start()
+    adding.join(20)
+    assert not adding.is_alive(), "it waits for a disk"
+    tried.close()
+    assert len(said) == 1
+    assert "No space left" in said[0]
