@@ -31,6 +31,7 @@ ROOT = Path(__file__).parents[1]
 PASSWORD = "correcthorse"  # what .env would hold
 WAIT = 60.0
 S3 = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}  # read by its client
+OPENTELEMETRY = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"}
 Service = dict[str, Any]
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -68,7 +69,7 @@ def test_the_schema_check_can_fail() -> None:
 def test_there_is_every_part_of_an_installation() -> None:
     workers = {"worker": "cpu", "worker-gpu": "gpu", "sampler": "sampling", "sampler-gpu": "sampling-gpu"}
     workers |= {"answerer": "playground", "answerer-gpu": "playground-gpu"}
-    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", "importer", *workers}
+    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", "importer", "proxy", *workers}
     assert {name: SERVICES[name]["profiles"] for name in workers} == {name: [own] for name, own in workers.items()}
     for name in ("worker-gpu", "sampler-gpu", "answerer-gpu"):
         [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
@@ -77,6 +78,23 @@ def test_there_is_every_part_of_an_installation() -> None:
         assert SERVICES[name]["command"] == ["touchstone", "worker", "--queue", "sampling"]
     for name in ("answerer", "answerer-gpu"):
         assert SERVICES[name]["command"] == ["touchstone", "worker", "--queue", "playground"]
+
+
+def test_the_proxy_is_there_on_request_and_keeps_its_certificates() -> None:
+    proxy = SERVICES["proxy"]
+    assert proxy["profiles"] == ["tls"]
+    assert [filled_in(word) for word in proxy["command"]] == [
+        "caddy", "reverse-proxy", "--from", "localhost", "--to", "web:8000",
+    ]  # fmt: skip
+    assert {"80:80", "443:443"} <= set(proxy["ports"])
+    assert proxy["volumes"] == ["certificates:/data"]
+    assert "certificates" in COMPOSE["volumes"]
+
+
+def test_every_setting_reaches_the_containers_but_those_of_the_image() -> None:
+    of_the_image = {"state_dir", "host", "port", "web_processes"}
+    wanted = {f"TOUCHSTONE_{name.upper()}" for name in Settings.model_fields.keys() - of_the_image}
+    assert wanted <= set(SERVICES["web"]["environment"])
 
 
 def test_no_secret_has_a_default() -> None:
@@ -88,7 +106,7 @@ def test_no_secret_has_a_default() -> None:
 
 
 def test_our_services_get_settings_that_exist() -> None:
-    known = {f"TOUCHSTONE_{name.upper()}" for name in Settings.model_fields} | S3
+    known = {f"TOUCHSTONE_{name.upper()}" for name in Settings.model_fields} | S3 | OPENTELEMETRY
     for name, service in OURS.items():
         assert set(service["environment"]) <= known, name
 

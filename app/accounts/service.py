@@ -1,6 +1,7 @@
 """People and their sign-ins."""
 
 import re
+import uuid
 from datetime import timedelta
 
 from sqlalchemy import delete, func, select
@@ -8,7 +9,7 @@ from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
 from app.accounts import audit
-from app.accounts.models import AuditEvent, Group, Person, PersonState, Role, SignInLink
+from app.accounts.models import AuditEvent, Group, Person, PersonState, ProviderIdentity, Role, SignInLink
 from app.accounts.sessions import end_sessions, person_of_token, start_session  # noqa: F401  who signs in begins here
 from app.core.clock import now
 from app.core.config import get_settings
@@ -56,6 +57,11 @@ def add_person(
 
 def people(session: Session) -> list[Person]:
     return list(session.scalars(select(Person).order_by(Person.role, Person.name)))
+
+
+def known_to_provider(session: Session) -> set[uuid.UUID]:
+    """Those who have come by single sign-on."""
+    return set(session.scalars(select(ProviderIdentity.person_id)))
 
 
 def person_by_id(session: Session, person_id: object) -> Person:

@@ -34,6 +34,7 @@ def _people_page(request: Request, session: Session, admin: Person, *, status: i
         "people/list.html",
         status=status,
         people=accounts.people(session),
+        known_to_provider=accounts.known_to_provider(session),
         projects=projects.visible_projects(session, admin),
         roles=list(Role),
         groups=list(Group),
