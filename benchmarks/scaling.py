@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.scaling_team import as_section
 from benchmarks.scaling_words import ABOUT, COSTS, FITS, HOURS, MANY, MOVED
 
 FILE = Path(__file__).parents[1] / "docs" / "scaling.md"
@@ -233,7 +234,7 @@ def petaflop_days() -> tuple[float, float]:
 def as_markdown() -> str:
     sft, ppo = petaflop_days()
     check = HOURS.format(sft=sft, ppo=ppo, training=TRAINING, reading=READING)
-    parts = [ABOUT, MANY, FITS, _fits(), _beside(), COSTS, _costs(), check, _hours(), MOVED, _moved()]
+    parts = [ABOUT, MANY, FITS, _fits(), _beside(), COSTS, _costs(), check, _hours(), MOVED, _moved(), as_section()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

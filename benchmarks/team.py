@@ -141,7 +141,7 @@ def _start_run(engine: Engine, address: str) -> str:
         project = session.scalars(select(Project).where(Project.slug == SLUG)).one()
         base = session.scalars(select(Model.id).where(Model.project_id == project.id)).first()
     asked = {"kind": "sft", "name": "beside", "parts": {"base": str(base)},
-             "config": {"epochs": 64, "batch_size": 8, "micro_batch_size": 8, "threads": 1}}  # fmt: skip
+             "config": {"epochs": 64, "batch_size": 1, "micro_batch_size": 1, "threads": 1}}  # fmt: skip
     return str(asyncio.run(_ask_for_run(address, token, asked))["id"])
 
 
@@ -173,24 +173,35 @@ async def _work(client: Client, slug: str, cookie: str, number: int, until: floa
             task = await _timed(heard.next, desk.next())
             if task is None:
                 raise SystemExit("The items ran out before the time was up: ask for more with --fresh.")
-            await _think_and_submit(desk, task, chance, think, heard)
+            await _think_and_submit(desk, task, chance, think, heard, until)
         except (Refused, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             heard.errors.append(f"{type(error).__name__}: {error}"[:200])
     client.close()
 
 
-async def _think_and_submit(desk: Desk, task: Task, chance: random.Random, think: float, heard: Heard) -> None:
-    """A draft halfway, as the page saves one; each on a connection of its own, as browsers' silent ones are closed."""
+async def _think_and_submit(
+    desk: Desk, task: Task, chance: random.Random, think: float, heard: Heard, until: float
+) -> None:
+    """A draft halfway, as the page saves one; each on a connection of its own, as browsers' silent ones are closed.
+    Who still thinks when the time is up leaves."""
     client, judgment = desk.client, desk.judge(task)
     pause = chance.lognormvariate(math.log(think) - SIGMA**2 / 2, SIGMA) / 2
-    await asyncio.sleep(pause)
+    if not await _is_time_for(pause, until):
+        return
     await client.connect()
     draft = {key: value for key, value in judgment.items() if key != "submission_key"}
     await _timed(heard.draft, client.send_json("PUT", f"/api/v1/assignments/{task.id}/draft", draft))
-    await asyncio.sleep(pause)
+    if not await _is_time_for(pause, until):
+        return
     await client.connect()
     stored, ranks = await _timed(heard.submit, desk.submit(task, judgment))
     heard.acknowledged[stored] = ranks
+
+
+async def _is_time_for(pause: float, until: float) -> bool:
+    left = until - time.monotonic()
+    await asyncio.sleep(max(0.0, min(pause, left)))
+    return pause < left
 
 
 async def _timed(times: list[float], answer: Awaitable[T]) -> T:
