@@ -116,8 +116,15 @@ def allowed_roles(dependency: Callable[..., Any] | None) -> tuple[Role, ...]:
     return _roles.get(dependency, ()) if dependency else ()
 
 
+async def _admin_in_browser(
+    person: Annotated[Person, Depends(require(Role.admin))], _: Annotated[Person, Depends(in_browser)]
+) -> Person:
+    return person
+
+
 OptionalPerson = Annotated[Person | None, Depends(optional_person)]
 SignedIn = Annotated[Person, Depends(current_person)]
 InBrowser = Annotated[Person, Depends(in_browser)]  # and not by a token
 Admin = Annotated[Person, Depends(require(Role.admin))]
+AdminInBrowser = Annotated[Person, Depends(_admin_in_browser)]  # for what opens accounts or ends them
 Researcher = Annotated[Person, Depends(require(Role.researcher, Role.admin))]  # reads and exports; admins may too

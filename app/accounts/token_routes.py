@@ -1,4 +1,4 @@
-"""The page on which people make and revoke their API tokens."""
+"""The page on which people make and revoke their API tokens: none by another, or one that leaked would last."""
 
 import uuid
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from app.accounts import tokens
-from app.accounts.deps import SignedIn
+from app.accounts.deps import InBrowser
 from app.accounts.models import Person
 from app.accounts.tokens import SCOPES_IN_WORDS, Scope
 from app.core.clock import now
@@ -31,14 +31,14 @@ def _page(
 
 
 @router.get("")
-def token_page(request: Request, session: ReadSession, person: SignedIn) -> Response:
+def token_page(request: Request, session: ReadSession, person: InBrowser) -> Response:
     return _page(request, session, person)
 
 
 @router.post("")
 def create(
     request: Request,
-    person: SignedIn,
+    person: InBrowser,
     name: Annotated[str, Form()] = "",
     scope: Annotated[Scope, Form()] = Scope.read,
     days: Annotated[Number, Form()] = 90,
@@ -55,6 +55,6 @@ def create(
 
 
 @router.post("/{token_id}/revoke")
-def revoke(session: WriteSession, person: SignedIn, token_id: uuid.UUID) -> Response:
+def revoke(session: WriteSession, person: InBrowser, token_id: uuid.UUID) -> Response:
     tokens.revoke_token(session, person, token_id)
     return RedirectResponse("/me/tokens", 303)

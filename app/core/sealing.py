@@ -100,10 +100,15 @@ def _written(file: Path, kept: list[str]) -> Path:
 
 
 def add_key() -> None:
-    """A new key in the file, before the one it had: from now on all is sealed with it."""
+    """A new key in the file, before all that it had: from now on all is sealed with it, and all still opens."""
     file = get_settings().state_dir / FILE
-    kept = [secrets.token_urlsafe(32), *keys()][:KEPT_KEYS]
-    _written(file, kept).replace(file)
+    _written(file, [secrets.token_urlsafe(32), *keys()]).replace(file)
+
+
+def drop_old_keys() -> None:
+    """To be done once all that stands in the database is sealed with the newest."""
+    file = get_settings().state_dir / FILE
+    _written(file, keys()[:KEPT_KEYS]).replace(file)
 
 
 def _columns() -> list[tuple[Column[str], str]]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.accounts import audit, entrance, second_factor, sessions, single_sign_on
 from app.accounts import service as accounts
-from app.accounts.deps import Admin, SignedIn
+from app.accounts.deps import Admin, AdminInBrowser, SignedIn
 from app.accounts.models import Group, Person, PersonState, Role
 from app.core.config import get_settings
 from app.core.deps import ReadSession, SentForm, WriteSession
@@ -44,7 +44,7 @@ def _people_page(request: Request, session: Session, admin: Person, *, status: i
 
 
 @router.post("/people")
-def invite(request: Request, session: WriteSession, admin: Admin, form: SentForm) -> Response:
+def invite(request: Request, session: WriteSession, admin: AdminInBrowser, form: SentForm) -> Response:
     typed = {**dict(form), "projects": form.getlist("projects")}
     try:
         with session.begin_nested():
@@ -112,7 +112,7 @@ def _person_page(
 
 
 @router.post("/people/{person_id}/link")
-def new_link(request: Request, session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+def new_link(request: Request, session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID) -> Response:
     person = accounts.person_by_id(session, person_id)
     entrance.refuse_password(person)
     link = _new_link(session, person)
@@ -129,7 +129,9 @@ def change_state(
 
 
 @router.post("/people/{person_id}/role")
-def change_role(session: WriteSession, admin: Admin, person_id: uuid.UUID, role: Annotated[Role, Form()]) -> Response:
+def change_role(
+    session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID, role: Annotated[Role, Form()]
+) -> Response:
     accounts.set_role(session, accounts.person_by_id(session, person_id), role, by=admin)
     return RedirectResponse(f"/people/{person_id}", 303)
 
@@ -141,7 +143,7 @@ def sign_out_everywhere(session: WriteSession, admin: Admin, person_id: uuid.UUI
 
 
 @router.post("/people/{person_id}/second-factor/reset")
-def reset_second_factor(session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+def reset_second_factor(session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID) -> Response:
     person = accounts.person_by_id(session, person_id)
     second_factor.reset(session, person, by=admin)
     sessions.end_sessions(session, person)
@@ -149,7 +151,7 @@ def reset_second_factor(session: WriteSession, admin: Admin, person_id: uuid.UUI
 
 
 @router.post("/people/{person_id}/unlink")
-def unlink(session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+def unlink(session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID) -> Response:
     single_sign_on.unlink(session, accounts.person_by_id(session, person_id), by=admin)
     return RedirectResponse(f"/people/{person_id}", 303)
 
@@ -186,7 +188,11 @@ def _export(person: Person) -> Response:
 
 @router.post("/people/{person_id}/erase")
 def erase_person(
-    request: Request, session: WriteSession, admin: Admin, person_id: uuid.UUID, name: Annotated[str, Form()] = ""
+    request: Request,
+    session: WriteSession,
+    admin: AdminInBrowser,
+    person_id: uuid.UUID,
+    name: Annotated[str, Form()] = "",
 ) -> Response:
     person = accounts.person_by_id(session, person_id)
     try:

@@ -196,7 +196,20 @@ def test_a_token_of_a_script_can_not_touch_it(client: TestClient, member: Person
     headers = {"authorization": f"Bearer {secret}"}
     for method, path in (("GET", ""), ("POST", ""), ("POST", "/off"), ("POST", "/recovery-codes")):
         assert client.request(method, f"/me/second-factor{path}", headers=headers).status_code == 403
-    assert client.get("/me/sign-ins", headers=headers).status_code == 403
+    for page in ("sign-ins", "tokens"):
+        assert client.get(f"/me/{page}", headers=headers).status_code == 403
+    assert client.post("/me/tokens", headers=headers, data={"name": "another"}).status_code == 403
+
+
+def test_an_admins_token_can_not_take_an_account_over(client: TestClient, admin: Person, member: Person) -> None:
+    with writing() as session:
+        secret = tokens.create_token(session, admin, name="export", scope=tokens.Scope.write, days=1)
+    headers = {"authorization": f"Bearer {secret}"}
+    assert client.get(f"/people/{member.id}", headers=headers).status_code == 200
+    for what in ("", *(f"/{who.id}/{what}" for who in (admin, member)
+                       for what in ("link", "second-factor/reset", "unlink", "role", "erase"))):  # fmt: skip
+        refused = client.post(f"/people{what}", headers=headers, data={"role": "admin"})
+        assert (what, refused.status_code, "A token can" in refused.text) == (what, 403, True)
 
 
 def test_an_admin_resets_it_on_record(

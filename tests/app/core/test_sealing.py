@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from app import doctor
+from app import cli_keys, doctor
 from app.accounts.models import Person
 from app.cli import app
 from app.core import sealing
@@ -116,3 +116,19 @@ def test_without_its_key_nothing_is_changed_and_the_number_is_told(
     assert (refused.exit_code, stored() == before) == (1, True)
     with reading() as session:
         assert sealing.count_unreadable(session) == 1
+
+
+def test_a_rotation_that_fails_as_often_as_it_likes_loses_nothing(
+    file: Path, project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_webhook(project, admin)
+    with writing() as session:
+        session.execute(text("UPDATE webhook SET sealed_secret = 'gAAAAforged'"))
+    webhook, old = add_webhook(project, admin), sealing.keys()
+    assert CliRunner().invoke(app, ["rotate-key"]).exit_code == 1
+    assert sealing.keys() == old, "refused before the file is touched"
+    monkeypatch.setattr(cli_keys, "_refuse_unreadable", lambda _: None)  # as if that one came right behind the look
+    for _ in range(3):
+        assert CliRunner().invoke(app, ["rotate-key"]).exit_code == 1
+    with reading() as session:
+        assert session.get_one(Webhook, webhook.id).secret == "whsec_x"
