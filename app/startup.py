@@ -131,7 +131,7 @@ def banner(settings: Settings, link: str | None) -> str:
     """What a person needs to know once the pages are up."""
     lines = ["", f"Touchstone is at {settings.address}"]
     if link and settings.log_format is LogFormat.json:  # logs are kept and read by others: no way in stands there
-        lines.append(f"There is no admin with a password: `touchstone user link {FIRST_ADMIN}` prints a sign-in link.")
+        lines.append(f"No admin can sign in yet: `touchstone user link {FIRST_ADMIN}` prints a sign-in link.")
     elif link:
         lines.append(f"Sign in as the first admin (this link works once): {settings.address}{link}")
     if not has_trainers():

@@ -11,7 +11,7 @@ from app.accounts.sessions import Computer
 from app.core.config import get_settings
 
 HALF_WAY_COOKIE = "touchstone_half_way"
-WAY_IN = "/sign-in"  # the only addresses that the short ones are sent to
+WAY_IN = "/sign-in"
 
 
 def computer_of(request: Request) -> Computer:
@@ -38,18 +38,29 @@ def set_session_cookie(response: Response, token: str) -> None:
 
 def set_short_cookie(response: Response, name: str, value: str, lasts: timedelta) -> None:
     response.set_cookie(
-        name,
+        cookie_name(name),
         value,
         max_age=int(lasts.total_seconds()),
-        path=WAY_IN,
+        path=_short_path(),
         httponly=True,
         samesite="lax",
         secure=get_settings().is_over_tls,
     )
 
 
+def _short_path() -> str:
+    """No more than what reads them; a name that only this host can set has to be sent everywhere."""
+    return "/" if get_settings().is_over_tls else WAY_IN
+
+
+def short_cookie(request: Request, name: str) -> str:
+    return request.cookies.get(cookie_name(name), "")
+
+
 def forget_short_cookie(response: Response, name: str) -> None:
-    response.delete_cookie(name, path=WAY_IN)
+    response.delete_cookie(
+        cookie_name(name), path=_short_path(), httponly=True, samesite="lax", secure=get_settings().is_over_tls
+    )
 
 
 def led_on(way: Inside | HalfWay, then: str) -> Response:

@@ -21,9 +21,9 @@ COOKIE = "touchstone_session"
 logger = logging.getLogger(__name__)
 
 
-def cookie_name() -> str:
+def cookie_name(name: str = COOKIE) -> str:
     """Over TLS a name that browsers take only from this very host, over TLS: no other host of its domain sets it."""
-    return f"__Host-{COOKIE}" if get_settings().is_over_tls else COOKIE
+    return f"__Host-{name}" if get_settings().is_over_tls else name
 
 
 def optional_person(request: Request) -> Person | None:

@@ -55,6 +55,8 @@ def is_required(person: Person) -> bool:
 
 def begin(session: Session, person: Person) -> Shown:
     """What to scan: a new secret, or the one that was shown before and waits to be confirmed."""
+    # two tabs at once: the second waits, and shows what the first has made
+    session.execute(select(Person.id).where(Person.id == person.id).with_for_update(key_share=True))
     row = _of(session, person)
     if row is not None and row.confirmed_at is not None:
         raise Conflict("Your second factor is on.", mend="Turn it off first to set up another app.")

@@ -14,6 +14,7 @@ from app.accounts.cookies import (
     led_on,
     local_path,
     set_session_cookie,
+    short_cookie,
 )
 from app.accounts.entrance import Inside
 from app.accounts.models import Person
@@ -28,7 +29,7 @@ router = APIRouter(prefix="/sign-in/second-step")
 def _half_way(request: Request) -> tuple[Person, str, bool]:
     """Who it is, where they want to go, and whether they have a second factor."""
     with reading() as session:
-        person, then = entrance.person_half_way(session, request.cookies.get(HALF_WAY_COOKIE, ""))
+        person, then = entrance.person_half_way(session, short_cookie(request, HALF_WAY_COOKIE))
         return person, then, second_factor.is_on(session, person)
 
 

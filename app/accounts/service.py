@@ -4,7 +4,7 @@ import re
 import uuid
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 from zxcvbn import zxcvbn
 
@@ -19,6 +19,7 @@ from app.core.security import hash_password, new_token, password_matches, token_
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 LEAST_SCORE = 3  # of 4: safe where hashes are slow, 1e8 guesses or more (Wheeler 2016)
 RATED = 72  # characters that are looked at: rating takes ever longer
+_KNOWN_TO_PROVIDER = exists().where(ProviderIdentity.person_id == Person.id)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
 
 
@@ -79,12 +80,10 @@ def person_by_email(session: Session, email: str) -> Person:
 
 
 def has_admin(session: Session) -> bool:
-    """Whether an admin can sign in already."""
-    return bool(
-        session.scalar(
-            select(func.count()).select_from(Person).where(Person.role == Role.admin, Person.password_hash.is_not(None))
-        )
-    )
+    """Whether an admin can sign in already: by a password, or as they did by the provider."""
+    by_provider = (Person.state == PersonState.active) & _KNOWN_TO_PROVIDER
+    query = select(Person.id).where(Person.role == Role.admin, Person.password_hash.is_not(None) | by_provider)
+    return session.scalar(query.limit(1)) is not None
 
 
 def new_sign_in_link(session: Session, person: Person) -> str:
@@ -174,9 +173,9 @@ def _pause_reason(session: Session, person: Person) -> str:
 
 def set_state(session: Session, person: Person, state: PersonState, *, by: Person, reason: str = "") -> None:
     """Let in, screen or pause. Pausing signs the person out everywhere, and they read the reason when they sign in; who
-    never had a password waits as invited."""
+    has no way in yet waits as invited."""
     _check_change(person, by)
-    if state == PersonState.active and person.password_hash is None:
+    if state == PersonState.active and person.password_hash is None and not _came_by_provider(session, person):
         state = PersonState.invited
     before, person.state = person.state, state
     if state == PersonState.paused:
@@ -184,6 +183,10 @@ def set_state(session: Session, person: Person, state: PersonState, *, by: Perso
     why = {"reason": reason} if reason else {}
     audit.record(session, by, f"person.{state.value}", subject=person, before=before.value, **why)
     session.flush()
+
+
+def _came_by_provider(session: Session, person: Person) -> bool:
+    return session.scalar(select(Person.id).where(Person.id == person.id, _KNOWN_TO_PROVIDER)) is not None
 
 
 def set_role(session: Session, person: Person, role: Role, *, by: Person) -> None:

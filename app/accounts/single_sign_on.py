@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.accounts import audit, service
@@ -18,7 +19,11 @@ _HIGHEST_FIRST = (Role.admin, Role.researcher, Role.labeler)
 def person_of_claims(session: Session, claims: Claims) -> Person:
     """Who signs in, in the role that the provider gives them now."""
     role = role_of(claims)
-    person = _known(session, claims) or _by_address(session, claims) or _new(session, claims, role)
+    try:
+        with session.begin_nested():
+            person = _found(session, claims, role)
+    except (IntegrityError, Conflict):  # they came in another tab just now, and are known by that
+        person = _found(session, claims, role)
     service.refuse_paused(session, person)
     if person.state == PersonState.invited:
         person.state = PersonState.active
@@ -26,6 +31,10 @@ def person_of_claims(session: Session, claims: Claims) -> Person:
         _follow(session, person, role)
     session.flush()
     return person
+
+
+def _found(session: Session, claims: Claims, role: Role | None) -> Person:
+    return _known(session, claims) or _by_address(session, claims) or _new(session, claims, role)
 
 
 def _known(session: Session, claims: Claims) -> Person | None:

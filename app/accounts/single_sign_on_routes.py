@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from app.accounts import entrance, provider
 from app.accounts.access import ANYONE
-from app.accounts.cookies import computer_of, forget_short_cookie, led_on, local_path, set_short_cookie
+from app.accounts.cookies import computer_of, forget_short_cookie, led_on, local_path, set_short_cookie, short_cookie
 from app.accounts.provider import Journey
 from app.accounts.sign_in_form import sign_in_form
 from app.accounts.single_sign_on import person_of_claims
@@ -75,7 +75,7 @@ def _journey(request: Request, state: str) -> tuple[Journey, str]:
         "This sign-in was not begun in this browser, or took too long.", mend="Begin it again on this page."
     )
     try:
-        kept = json.loads(unseal(request.cookies.get(COOKIE, ""), PURPOSE, within=LASTS))
+        kept = json.loads(unseal(short_cookie(request, COOKIE), PURPOSE, within=LASTS))
     except Unreadable:
         raise strange from None
     then = str(kept.pop("then"))

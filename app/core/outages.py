@@ -1,6 +1,7 @@
 """What a database or a disk that is away, full or read-only means for who asked, in words."""
 
 import errno
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -12,6 +13,10 @@ from app.core.errors import DomainError
 
 KEEP = "Leave this page open: what you wrote stays on it, and handing it in again stores it once."
 SECONDS = 5  # after which a script may try again
+_SQLITE_IS_AWAY = {
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
+}  # fmt: skip
 _FULL, _READ_ONLY = ("53100",), ("25006",)  # PostgreSQL's disk_full and read_only_sql_transaction
 
 
@@ -29,8 +34,11 @@ class DiskFull(Outage):
 
 def outage(error: BaseException) -> Outage | None:
     """What an error of the database or of the disk means; none where it is a mistake of ours."""
+    if _is_our_mistake(error):
+        return None
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-    said, code = str(getattr(error, "orig", error)).lower(), getattr(getattr(error, "orig", None), "sqlstate", None)
+    code = getattr(getattr(error, "orig", None), "sqlstate", None)
+    said = "" if code else str(getattr(error, "orig", error)).lower()  # where a code tells, words may be a table's name
     if number == errno.ENOSPC or code in _FULL or "disk is full" in said or "no space left" in said:
         return DiskFull(
             "The server’s disk is full, so this is not stored.", mend=f"An admin has to free space on it. {KEEP}"
@@ -44,6 +52,12 @@ def outage(error: BaseException) -> Outage | None:
         return Outage("The database does not answer just now, so this may not be stored.",
                       mend=f"It is tried again in a moment. {KEEP}")  # fmt: skip
     return None
+
+
+def _is_our_mistake(error: BaseException) -> bool:
+    """SQLite has one class of error for a table that is not there and a file that is away; codes tell them apart."""
+    orig = getattr(error, "orig", None)
+    return isinstance(orig, sqlite3.Error) and getattr(orig, "sqlite_errorcode", 0) & 0xFF not in _SQLITE_IS_AWAY
 
 
 def _is_cut_off(error: BaseException) -> bool:

@@ -13,7 +13,7 @@ from app.accounts.deps import Admin, AdminInBrowser, SignedIn
 from app.accounts.models import Group, Person, PersonState, Role
 from app.core.config import get_settings
 from app.core.deps import ReadSession, SentForm, WriteSession
-from app.core.errors import DomainError, Invalid
+from app.core.errors import DomainError, Forbidden, Invalid
 from app.core.pages import render
 from app.people import activity, overview
 from app.people.erasure import erase
@@ -111,9 +111,17 @@ def _person_page(
     )
 
 
+def _refuse_oneself(person: Person, admin: Person) -> None:
+    """An admin's open screen must not be enough for a new password, or to be rid of the second factor."""
+    if person.id == admin.id:
+        raise Forbidden("Nobody does this for themselves.",
+                        mend="Ask another admin, or do it at the machine (`touchstone user --help`).")  # fmt: skip
+
+
 @router.post("/people/{person_id}/link")
 def new_link(request: Request, session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID) -> Response:
     person = accounts.person_by_id(session, person_id)
+    _refuse_oneself(person, admin)
     entrance.refuse_password(person)
     link = _new_link(session, person)
     audit.record(session, admin, "person.new_link", subject=person)
@@ -145,6 +153,7 @@ def sign_out_everywhere(session: WriteSession, admin: Admin, person_id: uuid.UUI
 @router.post("/people/{person_id}/second-factor/reset")
 def reset_second_factor(session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID) -> Response:
     person = accounts.person_by_id(session, person_id)
+    _refuse_oneself(person, admin)
     second_factor.reset(session, person, by=admin)
     sessions.end_sessions(session, person)
     return RedirectResponse(f"/people/{person_id}", 303)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from app.accounts import service as accounts
-from app.accounts.models import Person, Role
+from app.accounts.models import Person, PersonState, ProviderIdentity, Role
 from app.core.config import LogFormat, Settings
 from app.core.db import reading, writing
 from app.serving import CannotStart, listen
@@ -70,6 +70,18 @@ def test_first_admin_gets_a_link_until_a_password_is_set(installation: Settings)
         assert session.scalars(select(Person.email).where(Person.role == Role.admin)).all() == [FIRST_ADMIN]
         accounts.use_link(session, second.rsplit("/", 1)[1], password="three red boats")
     assert prepare() is None
+
+
+def test_none_is_given_where_an_admin_comes_by_the_provider(installation: Settings) -> None:
+    assert prepare()
+    with writing() as session:
+        admin = accounts.add_person(session, "ada@example.org", name="Ada", role=Role.admin)
+        admin.state = PersonState.active
+        session.add(ProviderIdentity(person_id=admin.id, issuer="https://id.example.org", subject="ada-1"))
+    assert prepare() is None
+    with writing() as session:
+        session.get_one(Person, admin.id).state = PersonState.paused
+    assert prepare()
 
 
 def test_a_first_project_is_there_and_made_once(installation: Settings) -> None:

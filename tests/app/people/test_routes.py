@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
+import pyotp
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from app.accounts import second_factor
 from app.accounts import service as accounts
 from app.accounts.models import (
     ApiToken,
@@ -191,6 +193,20 @@ def test_others_data_is_for_admins_alone(sign_in: SignInAs, admin: Person, label
             assert client.get(f"/people/{labeler.id}{address}").status_code == 403
         for what in ("erase", "role", "group", "state", "link"):
             assert client.post(f"/people/{labeler.id}/{what}", data={}).status_code == 403
+
+
+def test_an_admins_open_screen_gives_no_password_and_resets_no_second_factor(sign_in: SignInAs, admin: Person) -> None:
+    client = sign_in(admin)
+    with writing() as session:
+        shown = second_factor.begin(session, admin)
+        second_factor.confirm(session, admin, pyotp.TOTP(shown.secret.replace(" ", "")).now())
+    page = client.get(f"/people/{admin.id}").text
+    for what in ("link", "second-factor/reset"):
+        assert f'action="/people/{admin.id}/{what}"' not in page
+        assert client.post(f"/people/{admin.id}/{what}").status_code == 403
+    with reading() as session:
+        assert second_factor.is_on(session, admin)
+        assert session.scalars(select(SignInLink).where(SignInLink.person_id == admin.id)).all() == []
 
 
 def test_erasure_leaves_the_labels_and_nothing_of_the_person(
