@@ -148,6 +148,8 @@ async def _on_wrong_input(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.__cause__ is not None and (told := outage(error.__cause__)):  # FastAPI calls it a fault of the body
+        return render_error(request, told)
     if error.status_code == 404:
         return render_error(request, NotFound("There is nothing at this address."))
     problem = DomainError(str(error.detail))

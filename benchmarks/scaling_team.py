@@ -30,8 +30,8 @@ So labelers cost little: requests are small, and people are slow. What breaks fi
    by pgBackRest or the cloud's) take its place; artefacts are files written once and can be copied by themselves.
 3. **Tables larger than memory.** Labelers touch the newest rows alone, so `ranking`, `ranking_place`,
    `completion_rating` and `completion` want to lie in partitions: by project (hash), in it by month, with the project
-   in every key, since PostgreSQL asks for the partition's columns in unique ones. Random ids spread each month's
-   writes over an index that no longer fits; ids in order of time keep them at its end.
+   in every key, since PostgreSQL asks for the partition's columns in unique ones. Ids come in the order of time
+   already, so new rows stay at the end of their indexes until then.
 4. **Freezing a dataset** streams, but in one process: {freeze:.0f} hours at an assumed 20,000 rankings a second.
    Shards of a snapshot, each a part of the prompts, by as many workers.
 5. **One primary.** {commits:,.0f} requests a second at the peak are within one machine with a fast disk. What

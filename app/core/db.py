@@ -4,7 +4,7 @@ import math
 import secrets
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -239,12 +239,15 @@ def reading_one_state(engine: Engine | None = None) -> Iterator[Session]:
 
 @contextmanager
 def writing(engine: Engine | None = None) -> Iterator[Session]:
-    """One transaction: committed at the end, rolled back on an error. Writers of a SQLite file take turns."""
-    engine = engine or get_engine()
+    """One transaction: committed at the end, rolled back on an error. Writers of a SQLite file take turns. What
+    `info["later"]` holds by the commit is called after it and after the turn: a queue may be slow to answer."""
+    engine, later = engine or get_engine(), list[Callable[[], None]]()
     turn = Turn()
     bound = engine.execution_options(touchstone_turn=turn) if engine.dialect.name == "sqlite" else engine
     try:
-        with Session(bound, expire_on_commit=False) as session, session.begin():
+        with Session(bound, expire_on_commit=False, info={"later": later}) as session, session.begin():
             yield session
     finally:
         turn.give_back()
+    for call in later:
+        call()

@@ -2,8 +2,9 @@
 
 import logging
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from celery import Celery
@@ -95,8 +96,12 @@ def enqueue(session: Session, name: JobName, row_id: uuid.UUID) -> None:
 
 @event.listens_for(Session, "after_commit")
 def _after_commit(session: Session) -> None:
+    later: list[Callable[[], None]] | None = session.info.get("later")
     for name, argument in session.info.pop("nudges", []):
-        _send(name, argument)
+        if later is None:
+            _send(name, argument)
+        else:
+            later.append(partial(_send, name, argument))
 
 
 @event.listens_for(Session, "after_rollback")

@@ -85,16 +85,25 @@ def _cannot_begin(error: OSError) -> OperationalError:
 
 
 def _lock(queue: int, patience: float) -> bool:
-    """Lock the open file, in the order of those who came; closed and not locked where that takes too long."""
+    """Lock the open file, in the order of those who came; closed and not locked where that takes too long or fails."""
     try:
         fcntl.flock(queue, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     except BlockingIOError:
         pass
+    except OSError:
+        os.close(queue)
+        raise
     came: Future[None] = Future()
 
     def wait() -> None:
-        fcntl.flock(queue, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+        except OSError as error:
+            os.close(queue)
+            if came.set_running_or_notify_cancel():
+                came.set_exception(error)
+            return
         if came.set_running_or_notify_cancel():
             came.set_result(None)
         else:

@@ -46,10 +46,13 @@ def remove_next(import_id: uuid.UUID) -> None:
         with writing() as session:
             row = service.locked(session, session.get_one(PromptImport, import_id))
             key, is_gone = row.upload_key, not _remove_part(session, row)
-            row.upload_key = None if is_gone else key
         if is_gone:
             if key:
-                get_artefacts().remove(key)
+                get_artefacts().remove(
+                    key
+                )  # before it is forgotten: a store may be away, and removing twice is nothing
+                with writing() as session:
+                    service.locked(session, session.get_one(PromptImport, import_id)).upload_key = None
             return
 
 

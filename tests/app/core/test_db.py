@@ -1,5 +1,6 @@
 """Transactions and the line of writers."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -11,11 +12,11 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, func, select, text
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person, Role
-from app.core import db
+from app.core import db, turns
 from app.core.db import make_engine, new_id, reading, reading_one_state, writing
 from app.core.turns import FairLock
 from tests.factories import make_person
@@ -167,4 +168,41 @@ def test_writers_of_several_processes_take_turns(sqlite_url: str) -> None:
     other.communicate("done\n", timeout=20)
     waiting.join(20)
     assert written.is_set()
+    engine.dispose()
+
+
+def test_the_queue_is_told_after_the_turn_and_not_after_a_rollback(sqlite_url: str) -> None:
+    """A queue may take seconds to answer, or not to: nobody who writes waits for that."""
+    engine, others_could_write = make_engine(sqlite_url), []
+
+    def tell() -> None:
+        with writing(engine) as session:
+            session.execute(text("SELECT 1"))
+        others_could_write.append(True)
+
+    with writing(engine) as session:
+        session.info["later"].append(tell)
+        assert others_could_write == []
+    assert others_could_write == [True]
+    with pytest.raises(ZeroDivisionError), writing(engine) as session:
+        session.info["later"].append(tell)
+        raise ZeroDivisionError
+    assert others_could_write == [True]
+    engine.dispose()
+
+
+def test_a_line_that_cannot_be_stood_in_is_said_at_once_and_holds_nobody_up(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(sqlite_url)
+
+    def no_locks(_: int, how: int) -> None:
+        raise BlockingIOError if how & fcntl.LOCK_NB else OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(turns.fcntl, "flock", no_locks)
+        with pytest.raises(OperationalError, match="No locks available"), writing(engine) as session:
+            session.execute(text("SELECT 1"))
+    with writing(engine) as session:
+        session.execute(text("SELECT 1"))
     engine.dispose()

@@ -4,12 +4,15 @@ import errno
 import threading
 import uuid
 from pathlib import Path
+from typing import cast
 
 import pytest
+from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import OperationalError
 
+from app.accounts.access import ANYONE
 from app.accounts.models import Person
 from app.core import turns
 from app.core.config import Settings
@@ -173,3 +176,16 @@ def test_a_store_that_is_away_is_named_and_nothing_half_is_left(tmp_path: Path) 
     with pytest.raises(StoreRefuses) as refused, store.writing("snapshots/1") as file:
         file.write(b"1")
     assert refused.value.status == 503
+
+
+def test_a_disk_that_fills_while_an_upload_is_read_is_no_fault_of_the_upload(client: TestClient) -> None:
+    """What is large is read into a passing file, and FastAPI calls any error of that one of the body."""
+    broken = HTTPException(400, "There was an error parsing the body")
+    broken.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    app = cast(FastAPI, client.app)
+
+    @app.post("/upload-of-a-test", dependencies=[ANYONE])
+    async def upload() -> None:
+        raise broken
+
+    assert client.post("/upload-of-a-test").status_code == 507

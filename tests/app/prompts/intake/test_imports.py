@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 from app.accounts.models import Person
 from app.core.db import reading, writing
 from app.core.errors import Conflict
-from app.core.storage import get_artefacts
+from app.core.storage import Artefacts, get_artefacts
+from app.core.store_errors import StoreAway
 from app.projects.models import Project
 from app.prompts import service as prompts
 from app.prompts.intake import acts, discarding, report, service, settling, taking
@@ -169,6 +170,27 @@ def test_what_a_large_discard_leaves_goes_with_the_sweeps(
         sweep_once()
     assert not get_artefacts().exists(str(row.upload_key))
     assert work(again).counts == {"taken": 5, "held_length": 2}
+
+
+def test_an_upload_that_the_store_would_not_remove_is_not_forgotten(
+    project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_id = draft(project, admin, jsonl({"prompt": "One"}))
+
+    def away(*_: object) -> None:
+        raise StoreAway("The artefact store does not answer.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Artefacts, "remove", away)
+        with pytest.raises(StoreAway):
+            acts.act_on(project, import_id, "discard", by=admin)
+        sweep_once()  # and ends none of what else it does
+    with reading() as session:
+        key = session.get_one(PromptImport, import_id).upload_key
+    assert key is not None
+    assert get_artefacts().exists(key)
+    sweep_once()
+    assert not get_artefacts().exists(key)
 
 
 def interrupted(_: prompt_import.Held) -> None:
