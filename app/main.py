@@ -22,7 +22,7 @@ from starlette.types import Scope
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.accounts.access import ANYONE
 from app.accounts.body_limit import BodyLimit
-from app.core.access_log import HEADER, RequestLog, Watch
+from app.core.access_log import HEADER, RequestLog, Watch, route_of
 from app.core.api import Problem
 from app.core.config import get_settings
 from app.core.db import get_engine
@@ -130,7 +130,7 @@ async def _on_broken_part(request: Request, error: Exception) -> Response:
     told = outage(error)
     if told is None:
         raise error
-    logger.warning("%s %s was refused: %s", request.method, request.url.path, error)
+    logger.warning("%s %s was refused: %s", request.method, route_of(request.scope), error)
     return render_error(request, told)
 
 

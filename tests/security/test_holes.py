@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from app.accounts import service as accounts
 from app.accounts import tokens
@@ -209,6 +209,10 @@ def test_tokens_in_logs_there_is_none_nor_a_password(
     client.get("/me")
     client.post("/sign-in", data={"email": admin.email, "password": "a wrong password"})
     client.post("/api/v1/sign-in", json={"email": admin.email, "password": ["a wrong password"]})
+    with writing() as session:
+        session.execute(text("PRAGMA query_only = ON"))
+    assert client.post(link, data={"password": "three red boats"}).status_code == 503
+    assert "was refused" in caplog.text
     ours = [record for record in caplog.records if record.name.startswith(("touchstone", "uvicorn", "app"))]
     told = "\n".join(str(record.__dict__) for record in ours)
     assert "/welcome/{token}" in told
