@@ -7,8 +7,10 @@ takes hours, and keeps a schedule file that a second signal at the wrong moment 
 import logging
 import signal
 import threading
+from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app import tables  # noqa: F401  the metadata must be whole before the first query
 from app.core.config import get_settings
@@ -19,6 +21,7 @@ from workers.jobs.sweep import sweep_once
 
 logger = logging.getLogger(__name__)
 SECONDS_BETWEEN_TELLING = 2.0
+TELLING = (send_due, send_due_letters)
 
 
 def main() -> None:
@@ -28,21 +31,25 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_stop.set())
     seconds = get_settings().sweep_seconds
-    telling = threading.Thread(target=_tell, args=(asked_to_stop,), name="webhooks")  # an address may be slow to answer
-    telling.start()
+    # Threads of their own: an address may be slow to answer, and a mail server slower.
+    telling = [threading.Thread(target=_tell, args=(asked_to_stop, send), name=send.__name__) for send in TELLING]
+    for thread in telling:
+        thread.start()
     while not asked_to_stop.wait(seconds):
         sweep_once()
-    telling.join()
+    for thread in telling:
+        thread.join()
 
 
-def _tell(asked_to_stop: threading.Event) -> None:
-    """Send webhooks and e-mail that are due, every few seconds. What is not sent stands in the database."""
+def _tell(asked_to_stop: threading.Event, send: Callable[[], int]) -> None:
+    """Send what is due, every few seconds. What is not sent stands in the database, whatever went wrong."""
     while not asked_to_stop.wait(SECONDS_BETWEEN_TELLING):
         try:
-            send_due()
-            send_due_letters()
-        except (DBAPIError, OSError) as error:
-            logger.warning("webhooks and e-mail wait: %s", error)
+            send()
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            logger.warning("%s waits: %s", send.__name__, error)
+        except Exception:
+            logger.exception("%s goes on after a mistake of ours", send.__name__)
 
 
 if __name__ == "__main__":

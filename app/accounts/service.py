@@ -20,7 +20,8 @@ MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 LEAST_SCORE = 3  # of 4: safe where hashes are slow, 1e8 guesses or more (Wheeler 2016)
 RATED = 72  # characters that are looked at: rating takes ever longer
 _KNOWN_TO_PROVIDER = exists().where(ProviderIdentity.person_id == Person.id)
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|[^@\s]+@localhost")
+_PART = r"[^@\s,;:<>()\[\]\"\\]+"  # without what means something else at the top of a letter
+_EMAIL = re.compile(rf"{_PART}@{_PART}\.{_PART}|{_PART}@localhost")
 
 
 class WrongPassword(Invalid):

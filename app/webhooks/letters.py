@@ -18,7 +18,7 @@ from app.core.db import reading, writing
 from app.core.errors import Conflict, Invalid
 from app.projects.models import Project
 from app.webhooks.models import DeliveryState, Letter, LetterKind, LetterWish
-from app.webhooks.schedule import SENDING_TAKES, WAITS
+from app.webhooks.schedule import BATCH, LETTER_TAKES, WAITS
 
 SHOWN = 20
 logger = logging.getLogger(__name__)
@@ -104,18 +104,20 @@ class DueLetter:
 
 
 def send_due_letters() -> int:
-    """Send all that is due now. Returns how many were tried."""
+    """Send what is due now, at most a batch. Returns how many were tried.
+
+    Each is taken when its turn comes: one that waits behind a slow server is nobody's yet.
+    """
     sent = 0
-    while mail.is_on() and _is_due():
+    while sent < BATCH and mail.is_on() and _is_due():
         with writing() as session:
             due = take_due(session)
-        if not due:  # another scheduler has it
+        if due is None:  # another scheduler has it
             break
-        for each in due:
-            error = _send(each)
-            with writing() as session:
-                settle(session, each, error=error)
-        sent += len(due)
+        error = _send(due)
+        with writing() as session:
+            settle(session, due, error=error)
+        sent += 1
     return sent
 
 
@@ -125,35 +127,37 @@ def _is_due() -> bool:
         return session.scalar(due.limit(1)) is not None
 
 
-def take_due(session: Session, *, limit: int = 20) -> list[DueLetter]:
-    """What is due, taken for a minute: any number of schedulers may ask at once, and one that dies loses nothing."""
+def take_due(session: Session) -> DueLetter | None:
+    """The first that is due, taken for as long as sending may take: any number of schedulers may ask at once, and one
+    that dies loses nothing."""
     query = (
         select(Letter, Person)
         .join(Person, Person.id == Letter.person_id)
         .where(Letter.state == DeliveryState.waiting, Letter.next_at <= now())
         .order_by(Letter.next_at)
-        .limit(limit)
+        .limit(1)
         .with_for_update(skip_locked=True, of=Letter)
     )
-    due = []
-    for letter, person in session.execute(query):
-        letter.attempts, letter.next_at = letter.attempts + 1, now() + SENDING_TAKES
-        may = person.role == Role.admin and person.state == PersonState.active
-        address = person.email if may else None
-        due.append(DueLetter(letter.id, address, letter.subject, letter.text, letter.attempts))
-    return due
+    if (found := session.execute(query).first()) is None:
+        return None
+    letter, person = found
+    letter.attempts, letter.next_at = letter.attempts + 1, now() + LETTER_TAKES
+    may = person.role == Role.admin and person.state == PersonState.active
+    return DueLetter(letter.id, person.email if may else None, letter.subject, letter.text, letter.attempts)
 
 
 def _send(due: DueLetter) -> str | None:
     """What went wrong, if something did."""
     if due.address is None:
         return None
-    message = mail.message_to(due.address, subject=due.subject, text=due.text, message_id=str(due.id))
     try:
-        mail.send(message)
+        mail.send(mail.message_to(due.address, subject=due.subject, text=due.text, message_id=str(due.id)))
     except mail.NotSent as error:
         logger.warning("a letter waits: %s", error.message)
         return error.message
+    except Exception as error:  # an address that is none, and whatever else: the letters behind it go out
+        logger.exception("a letter could not be sent")
+        return f"{type(error).__name__}: {str(error)[:300]}"
     return None
 
 

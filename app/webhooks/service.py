@@ -139,21 +139,22 @@ def is_due(session: Session) -> bool:
     return session.scalar(due.limit(1)) is not None
 
 
-def take_due(session: Session, *, limit: int = 20) -> list[Due]:
-    """What is due, taken for a minute: any number of schedulers may ask at once, and one that dies loses nothing."""
+def take_due(session: Session) -> Due | None:
+    """The first that is due, taken for a minute: any number of schedulers may ask at once, and one that dies loses
+    nothing."""
     query = (
         select(Delivery, Webhook)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
         .where(Delivery.state == DeliveryState.waiting, Delivery.next_at <= now(), Webhook.is_paused.is_(False))
         .order_by(Delivery.next_at)
-        .limit(limit)
+        .limit(1)
         .with_for_update(skip_locked=True, of=Delivery)
     )
-    due = []
-    for delivery, webhook in session.execute(query):
-        delivery.attempts, delivery.next_at = delivery.attempts + 1, now() + SENDING_TAKES
-        due.append(Due(delivery.id, webhook.url, webhook.sealed_secret, delivery.payload, delivery.attempts))
-    return due
+    if (found := session.execute(query).first()) is None:
+        return None
+    delivery, webhook = found
+    delivery.attempts, delivery.next_at = delivery.attempts + 1, now() + SENDING_TAKES
+    return Due(delivery.id, webhook.url, webhook.sealed_secret, delivery.payload, delivery.attempts)
 
 
 def settle(session: Session, due: Due, *, status: int | None, error: str | None) -> None:

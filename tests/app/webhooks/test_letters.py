@@ -9,7 +9,7 @@ from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -21,8 +21,11 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from app.accounts.models import Person, Role
+from app.accounts.service import add_person
+from app.core import mail
 from app.core.config import Settings, SmtpSecurity, WrongSettings, get_settings
 from app.core.db import reading, writing
+from app.core.errors import Invalid
 from app.labeling.leases import lease_next
 from app.people.erasure import erase
 from app.projects.models import Project
@@ -44,14 +47,20 @@ class Mailbox:
     def __init__(self) -> None:
         self.got: list[tuple[list[str], EmailMessage, bool]] = []
         self.answers: list[str] = []
+        self.goodbye = "221 Bye"
+        self.taken: list[int] = []  # how many letters were some sender's as each came
 
     async def handle_DATA(self, server: SMTP, session: object, envelope: Envelope) -> str:  # noqa: N802
+        self.taken.append(sum(each.attempts > 0 and each.state == DeliveryState.waiting for each in stored()))
         answer = self.answers.pop(0) if self.answers else "250 taken"
         if answer.startswith("250"):
             read = message_from_bytes(envelope.content or b"", policy=policy.default)
             assert isinstance(read, EmailMessage)
             self.got.append((envelope.rcpt_tos, read, server.session.ssl is not None))
         return answer
+
+    async def handle_QUIT(self, *_: object) -> str:  # noqa: N802
+        return self.goodbye
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +202,10 @@ def test_a_scheduler_that_died_loses_nothing_and_two_at_once_double_nothing(
     want(project, admin, LetterKind.run_failed)
     fail_a_run(project)
     with writing() as session:
-        (taken,) = letters.take_due(session)
-    assert send_due_letters() == 0, "it is someone else's for a minute"
-    later(minutes=2)
+        taken = letters.take_due(session)
+    assert taken is not None
+    assert send_due_letters() == 0, "it is someone else's for three minutes"
+    later(minutes=4)
     assert send_due_letters() == 1
     with writing() as session:
         letters.settle(session, taken, error="too late")
@@ -233,6 +243,8 @@ def test_nobody_reads_what_they_may_not_read_any_more(project: Project, admin: P
         ({"smtp_security": SmtpSecurity.none, "smtp_user": ""}, "STARTTLS"),
         ({"smtp_security": SmtpSecurity.tls}, "SSLError"),
         ({"smtp_port": 9}, "ConnectionRefusedError"),
+        ({"smtp_host": ".mail.example.org"}, "TOUCHSTONE_SMTP_HOST is no name"),
+        ({"smtp_user": "Müller"}, "letters that are not ASCII"),
     ],
 )
 def test_a_server_that_does_not_take_it_is_told_on_the_page(
@@ -252,6 +264,57 @@ def test_a_server_that_does_not_take_it_is_told_on_the_page(
     page = client.get(f"/p/{project.slug}/mail").text
     assert said in (stored()[0].error or "")
     assert (mailbox.got, said in page, "to be tried again" in page, PASSWORD in page) == ([], True, True, False)
+
+
+def test_an_address_that_is_none_holds_up_no_letter_behind_it(
+    project: Project, admin: Person, mailbox: Mailbox
+) -> None:
+    want(project, admin, LetterKind.run_failed)
+    with writing() as session:
+        odd = make_person(session, role=Role.admin)
+        odd.email = "a@[x.org"
+    want(project, odd, LetterKind.run_failed)
+    fail_a_run(project)
+    assert (send_due_letters(), [to for to, _, _ in mailbox.got]) == (2, [[admin.email]])
+    assert sorted(letter.state for letter in stored()) == [DeliveryState.delivered, DeliveryState.waiting]
+
+
+@pytest.mark.parametrize(
+    "odd", ["a,b@x.org", "a<b>@x.org", "a;@x.org", "a@[x.org", '"a"@x.org', "a\\b@x.org", "a@(x).org"]
+)
+def test_an_address_that_means_something_else_in_a_letter_is_refused(odd: str, client: object) -> None:
+    with writing() as session, pytest.raises(Invalid, match="is not an e-mail address"):
+        add_person(session, odd, name="Odd", role=Role.admin)
+
+
+def test_an_older_address_with_a_comma_is_one_reader(installation: Settings) -> None:
+    to = mail.message_to("a,b@x.org", subject="", text="", message_id="1")["To"]
+    assert [each.addr_spec for each in to.addresses] == ['"a,b"@x.org']
+
+
+def test_what_was_taken_is_sent_whatever_goodbye_brings_and_each_is_taken_in_its_turn(
+    project: Project, admin: Person, mailbox: Mailbox
+) -> None:
+    want(project, admin, LetterKind.run_failed)
+    for _ in range(3):
+        fail_a_run(project)
+    mailbox.goodbye = "421 too busy"
+    assert (send_due_letters(), mailbox.taken) == (3, [1, 1, 1])
+    assert {letter.state for letter in stored()} == {DeliveryState.delivered}
+
+
+def test_a_mistake_of_ours_does_not_end_the_sending(caplog: pytest.LogCaptureFixture) -> None:
+    from workers.scheduler import _tell
+
+    asked_to_stop, tries = Event(), list[int]()
+
+    def mistaken() -> int:
+        tries.append(1)
+        asked_to_stop.set()
+        raise ValueError("ours")
+
+    _tell(asked_to_stop, mistaken)
+    assert (len(tries), "goes on after a mistake of ours" in caplog.text) == (1, True)
 
 
 def test_a_server_whose_certificate_nobody_vouches_for_gets_nothing(

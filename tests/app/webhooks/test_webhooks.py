@@ -33,6 +33,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Keeps)
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[int] = []
+        self.taken: list[int] = []  # how many were some sender's as each came
 
     @property
     def url(self) -> str:
@@ -44,6 +45,13 @@ class _Keeps(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
+        with reading() as session:
+            self.server.taken.append(
+                sum(
+                    each.attempts > 0 and each.state == DeliveryState.waiting
+                    for each in session.scalars(select(Delivery))
+                )
+            )
         self.server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
         status = self.server.answers.pop(0) if self.server.answers else 204
         self.send_response(status)
@@ -167,13 +175,22 @@ def test_what_a_dead_scheduler_took_is_sent_by_the_next(project: Project, admin:
     with writing() as session:
         service.publish(session, project.id, Event.run_finished, name="x")
     with writing() as session:
-        (taken,) = service.take_due(session)  # and its process dies
+        taken = service.take_due(session)  # and its process dies
+    assert taken is not None
     assert send_due() == 0
     later(minutes=1)
     assert send_due() == 1
     with writing() as session:
         service.settle(session, taken, status=500, error="late")  # it was only slow: the newer attempt counts
     assert only_delivery().state == DeliveryState.delivered
+
+
+def test_what_waits_behind_a_slow_address_is_nobodys_yet(project: Project, admin: Person, receiver: Receiver) -> None:
+    add(project, admin, receiver.url)
+    with writing() as session:
+        for name in "abc":
+            service.publish(session, project.id, Event.run_finished, name=name)
+    assert (send_due(), receiver.taken) == (3, [1, 1, 1])
 
 
 def test_nothing_is_sent_to_this_machine_or_its_network(project: Project, admin: Person, receiver: Receiver) -> None:
