@@ -66,8 +66,14 @@ def span(name: str, *, carried: Mapping[str, str] | None = None, is_server: bool
     from opentelemetry.trace import SpanKind
 
     kind = SpanKind.SERVER if is_server else SpanKind.CONSUMER
-    with _tracer.start_as_current_span(name, context=extract(dict(carried or {})), kind=kind) as made:
-        yield made
+    with _tracer.start_as_current_span(
+        name, context=extract(dict(carried or {})), kind=kind, record_exception=False, set_status_on_exception=False
+    ) as made:
+        try:
+            yield made
+        except BaseException as error:  # by its kind alone: its words may hold what somebody wrote
+            made.set_attribute("error.type", type(error).__name__)
+            raise
 
 
 def to_carry() -> dict[str, str]:

@@ -83,6 +83,13 @@ def test_a_job_is_part_of_the_trace_of_the_request_that_asked_for_it(
     assert _said(job)["touchstone.import_id"].startswith("00000000")
 
 
+def test_of_what_broke_only_the_kind_is_told(collected: Collected) -> None:
+    with pytest.raises(ValueError, match="a secret"), traces.span("GET /broken"):
+        raise ValueError("a secret of someone")
+    broken = collected()["GET /broken"]
+    assert (_said(broken)["error.type"], "a secret" in str(broken)) == ("ValueError", False)
+
+
 def test_without_a_place_for_them_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     traces.configure_traces("web")
