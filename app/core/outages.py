@@ -34,7 +34,7 @@ class DiskFull(Outage):
 
 def outage(error: BaseException) -> Outage | None:
     """What an error of the database or of the disk means; none where it is a mistake of ours."""
-    if _is_our_mistake(error):
+    if is_our_mistake(error):
         return None
     number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
     code = getattr(getattr(error, "orig", None), "sqlstate", None)
@@ -54,7 +54,7 @@ def outage(error: BaseException) -> Outage | None:
     return None
 
 
-def _is_our_mistake(error: BaseException) -> bool:
+def is_our_mistake(error: BaseException) -> bool:
     """SQLite has one class of error for a table that is not there and a file that is away; codes tell them apart."""
     orig = getattr(error, "orig", None)
     return isinstance(orig, sqlite3.Error) and getattr(orig, "sqlite_errorcode", 0) & 0xFF not in _SQLITE_IS_AWAY

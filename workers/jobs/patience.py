@@ -11,6 +11,7 @@ from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.core.db import writing
+from app.core.outages import is_our_mistake
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,7 +36,7 @@ def patiently(
             with within() as session:
                 return work(session)
         except (OperationalError, InterfaceError, InternalError) as error:
-            if time.monotonic() + wait > deadline:
+            if is_our_mistake(error) or time.monotonic() + wait > deadline:
                 raise
             logger.warning("database not reachable, trying again in %.1f s: %s", wait, str(error.orig).strip())
         time.sleep(wait * random.uniform(0.8, 1.2))

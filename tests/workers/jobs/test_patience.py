@@ -43,8 +43,9 @@ def test_patience_ends() -> None:
         patiently(work, patience=0.2)
 
 
-@pytest.mark.usefixtures("_on_postgresql")
-def test_a_mistake_is_not_tried_again() -> None:
+@pytest.mark.parametrize("on", ["_on_postgresql", "installation"])
+def test_a_mistake_is_not_tried_again(on: str, request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue(on)
     tries = 0
 
     def work(session: Session) -> None:
@@ -52,6 +53,6 @@ def test_a_mistake_is_not_tried_again() -> None:
         tries += 1
         session.execute(text("SELECT * FROM no_such_table"))
 
-    with pytest.raises(ProgrammingError):
+    with pytest.raises((ProgrammingError, OperationalError), match="no_such_table"):
         patiently(work)
     assert tries == 1
