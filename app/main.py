@@ -13,6 +13,7 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.routing import iter_route_contexts
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -24,7 +25,8 @@ from app.accounts.access import ANYONE
 from app.accounts.body_limit import BodyLimit
 from app.core.access_log import HEADER, RequestLog, Watch, route_of
 from app.core.api import Problem
-from app.core.config import get_settings
+from app.core.base_path import BasePath, base_path
+from app.core.config import WrongSettings, get_settings
 from app.core.db import get_engine
 from app.core.errors import DomainError, Invalid, NotFound, SignInNeeded, TooMany
 from app.core.outages import SECONDS, Outage, outage
@@ -203,11 +205,13 @@ def create_app() -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
         lifespan=_lifespan,
+        servers=[{"url": base_path()}] if base_path() else None,
         responses={422: PROBLEM, "default": PROBLEM},
     )
     app.add_middleware(BodyLimit)
     app.add_middleware(Guard, is_over_tls=get_settings().is_over_tls)
     app.add_middleware(RequestLog, watch=_metrics())  # around Guard, so that what it refuses is told of too
+    app.add_middleware(BasePath)
     app.mount("/static", StampedFiles(directory=Path(__file__).parent / "static"), name="static")
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_input)
@@ -231,4 +235,12 @@ def create_app() -> FastAPI:
         status, body = as_answer(await readiness.ask())
         return JSONResponse(body, status)
 
+    _refuse_taken(base_path(), app)
     return app
+
+
+def _refuse_taken(base: str, app: FastAPI) -> None:
+    """Below a path of the pages' own nobody could tell whether a proxy has taken it off."""
+    taken = {"static"} | {(route.path or "/").split("/")[1] for route in iter_route_contexts(app.routes)}
+    if base and base.split("/")[1] in taken:
+        raise WrongSettings(f"TOUCHSTONE_PUBLIC_URL ends in {base}, where pages are.", mend="Choose another path.")

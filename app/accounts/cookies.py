@@ -50,7 +50,8 @@ def set_short_cookie(response: Response, name: str, value: str, lasts: timedelta
 
 def _short_path() -> str:
     """No more than what reads them; a name that only this host can set has to be sent everywhere."""
-    return "/" if get_settings().is_over_tls else WAY_IN
+    settings = get_settings()
+    return "/" if settings.is_over_tls else settings.base_path + WAY_IN
 
 
 def short_cookie(request: Request, name: str) -> str:

@@ -22,8 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 def cookie_name(name: str = COOKIE) -> str:
-    """Over TLS a name that browsers take only from this very host, over TLS: no other host of its domain sets it."""
-    return f"__Host-{name}" if get_settings().is_over_tls else name
+    """Over TLS a name that browsers take only from this very host, over TLS: no other host of its domain sets it.
+    With the base path in it, so that a second Touchstone on the host has sign-ins of its own."""
+    own = name + get_settings().base_path.replace("/", "~")
+    return f"__Host-{own}" if get_settings().is_over_tls else own
 
 
 def optional_person(request: Request) -> Person | None:

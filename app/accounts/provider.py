@@ -123,7 +123,7 @@ def _client(settings: Settings, metadata: Metadata) -> OAuth2Client:
         secret,
         token_endpoint_auth_method=way if secret else "none",
         scope=settings.oidc_scopes,
-        redirect_uri=settings.address.rstrip("/") + CALLBACK,
+        redirect_uri=settings.address + CALLBACK,
         code_challenge_method="S256",
         timeout=SECONDS,
     )

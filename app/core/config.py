@@ -1,5 +1,6 @@
 """Every setting of the installation, read from TOUCHSTONE_* environment variables and an optional file."""
 
+import re
 from email.utils import parseaddr
 from enum import StrEnum
 from functools import lru_cache
@@ -16,6 +17,7 @@ from app.core.errors import DomainError
 
 SHORTEST_KEY = 32  # characters
 _ON_THIS_MACHINE = {("http", "localhost"), ("http", "127.0.0.1")}
+_PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[A-Za-z0-9][A-Za-z0-9._-]*)*/?", re.IGNORECASE)
 
 
 class LogFormat(StrEnum):
@@ -78,7 +80,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
     port: int = Field(8000, ge=1, le=65535, description="Port the web process listens on.")
     web_processes: int = Field(1, ge=1, le=64, description="Web processes that `up` shares the port among.")
-    public_url: str | None = Field(None, description="Address people reach it by, when behind a proxy.")
+    public_url: str | None = Field(
+        None,
+        description="Address people reach it by, when behind a proxy; with the path it stands below, if any.",
+    )
     trusted_proxies: str = Field(
         "127.0.0.1,::1",
         description="Addresses and networks of the proxies in front, with commas between, that are believed when they "
@@ -167,6 +172,13 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("public_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("write it as https://example.org, or https://example.org/touchstone below a path")
+        return value and value.rstrip("/")
+
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
@@ -220,6 +232,11 @@ class Settings(BaseSettings):
     @property
     def is_over_tls(self) -> bool:
         return self.secure_cookies or (self.public_url or "").lower().startswith("https://")
+
+    @property
+    def base_path(self) -> str:
+        """The path of the public address; empty where the host is Touchstone's alone."""
+        return urlsplit(self.public_url or "").path
 
     @property
     def address(self) -> str:

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from app.core.assets import asset, modules
+from app.core.base_path import AddressesBelow, base_path, below
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.foreign_text import lower_headings, shown
@@ -101,9 +102,11 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=[AddressesBelow],
         auto_reload=False,  # whether five files have changed was asked of the disk for every page
     )
     environment.globals.update(asset=asset, modules=modules, provider=_provider)
+    environment.globals.update(base_path=base_path, address_below=below)  # put in by AddressesBelow
     environment.filters.update(
         markdown=markdown, shown=shown, ago=ago, duration=duration, thousands=thousands, minus=minus
     )

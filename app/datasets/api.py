@@ -35,7 +35,9 @@ class SnapshotRead(BaseModel):
     counts: dict[str, int]
     filter: dict[str, Any]
     frozen_at: datetime
-    downloads: dict[str, str] = Field(description="An address for each form; add `&file_type=` and `&split=` to it.")
+    downloads: dict[str, str] = Field(
+        description="An address for each form, behind the server's own; add `&file_type=` and `&split=` to it."
+    )
 
 
 @router.get("")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.accounts.access import ASKS_ITSELF
 from app.accounts.deps import SignedIn, person_asking
+from app.core.base_path import below
 from app.core.db import reading, writing
 from app.core.deps import WriteSession
 from app.labeling.amendments import amend
@@ -95,7 +96,8 @@ def desk_ahead(request: Request, slug: str) -> AheadRead:
     person, project = member_asking(request, slug)
     with writing() as session:
         assignment = lease_ahead(session, person, project)
-    return AheadRead(page=f"/p/{project.slug}/assignments/{assignment.id}" if assignment else None)
+    # A page goes there as it stands, unlike a script, which puts the server's address before it.
+    return AheadRead(page=below(f"/p/{project.slug}/assignments/{assignment.id}") if assignment else None)
 
 
 @router.post("/assignments/{assignment_id}/skip")

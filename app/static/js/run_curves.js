@@ -1,5 +1,5 @@
 // <run-curves>: a run's figures as live curves. Asks for the steps after the last one it has, until the run is over.
-import uPlot from "/static/vendor/uPlot.esm.js";
+import uPlot from "../vendor/uPlot.esm.js";
 
 const ASK_AGAIN = 2000; // ms
 const COLOURS = ["--accent", "--warn", "--good", "--bad", "--ink-soft"];

@@ -18,7 +18,7 @@ export function signInAgain() {
     event.preventDefault();
     const { email, password, code } = form.elements;
     try {
-      const { ok, body } = await send("POST", "/api/v1/sign-in", { email: email.value, password: password.value, code: code.value });
+      const { ok, body } = await send("POST", pop.dataset.signIn, { email: email.value, password: password.value, code: code.value });
       if (body.fields?.code && code.parentElement.hidden) {
         say("");
         code.parentElement.hidden = false;
