@@ -92,6 +92,7 @@ PROBLEM: dict[str, Any] = {
     "description": "What is wrong, and what to do about it.",
     "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
 }
+BROKEN = (DBAPIError, PoolTimeout, OSError)  # may mean that the database or the disk is away
 DESCRIBED = ("api", "download_routes")  # what scripts ask for; the rest are pages
 
 
@@ -150,8 +151,11 @@ async def _on_wrong_input(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.__cause__ is not None and (told := outage(error.__cause__)):  # FastAPI calls it a fault of the body
-        return render_error(request, told)
+    cause = error.__cause__  # FastAPI takes what breaks while a body is read for a fault of the body
+    if isinstance(cause, DomainError):
+        return render_error(request, cause)
+    if isinstance(cause, BROKEN):
+        return await _on_broken_part(request, cause)
     if error.status_code == 404:
         return render_error(request, NotFound("There is nothing at this address."))
     problem = DomainError(str(error.detail))
@@ -216,7 +220,7 @@ def create_app() -> FastAPI:
     app.add_exception_handler(DomainError, _on_domain_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_input)
     app.add_exception_handler(HTTPException, _on_http_error)
-    for broken in (DBAPIError, PoolTimeout, OSError):
+    for broken in BROKEN:
         app.add_exception_handler(broken, _on_broken_part)
     app.add_exception_handler(Exception, _on_unforeseen)
     for name in ROUTERS:

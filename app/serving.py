@@ -84,6 +84,7 @@ def config_of(settings: Settings, app: str = "app.main:create_app") -> uvicorn.C
     return uvicorn.Config(
         app,
         factory=True,
+        http="httptools",  # by name: where it is missing nothing serves more slowly and reads requests otherwise
         log_config=None,
         log_level="warning",
         access_log=False,  # its lines hold whole addresses; ours are app.core.access_log's

@@ -9,7 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.accounts.deps import optional_person
 from app.accounts.models import Role
 from app.core.config import get_settings
-from app.core.errors import DomainError
+from app.core.errors import SignInNeeded
+from app.core.outages import outages_in_words
 from app.core.security import SAFE_METHODS
 
 MIB = 2**20
@@ -17,13 +18,13 @@ OF_ANYONE, OF_THE_SIGNED_IN = 1 * MIB, 16 * MIB  # what is larger are files, and
 
 
 class BodyLimit:
-    """Middleware within Guard. A body that says it is small passes: servers read no more than it says."""
+    """Middleware within Guard. What arrives is measured too: a body that comes in pieces may say what it likes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in SAFE_METHODS or 0 <= _said_length(scope) <= OF_ANYONE:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
         else:
             await self.app(scope, _Measured(scope, receive), send)
@@ -59,12 +60,14 @@ def _said_length(scope: Scope) -> int:
 
 
 def _most_of(scope: Scope) -> int:
-    try:
+    """How much its sender may send. Raises what keeps them from sending any: a token that has asked too often, say."""
+    with outages_in_words():
         person = optional_person(Request(scope))
-    except DomainError:
-        person = None
     if person is None:
-        return OF_ANYONE
+        raise SignInNeeded(
+            f"You sent more than {OF_ANYONE // MIB} MiB and are not signed in, or your sign-in has run out.",
+            mend="Sign in, then send it again.",
+        )
     settings = get_settings()
     is_form = any(n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"])
     if person.role != Role.admin or not is_form:

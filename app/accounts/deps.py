@@ -38,7 +38,9 @@ def _person_of(session: Session, request: Request) -> Person | None:
     person: Person | None = None
     if secret := _bearer(request):
         person, token_id = tokens.person_of_secret(session, secret, method=request.method)
-        count_request(token_id.hex)
+        if not getattr(request.state, "is_counted", False):  # who sends much is asked for twice: see body_limit
+            request.state.is_counted = True
+            count_request(token_id.hex)
     elif token := request.cookies.get(cookie_name()):
         found = sessions.signed_in_as(session, token)
         if found is not None:
