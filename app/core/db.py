@@ -34,6 +34,7 @@ from sqlalchemy.types import TypeDecorator
 
 from app.core.clock import now
 from app.core.config import get_settings
+from app.core.outages import is_the_files
 from app.core.turns import Turn
 
 IDLE_SECONDS = 5.0  # a connection to PostgreSQL that was used since is taken to be alive
@@ -131,8 +132,7 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def _on_error(context: ExceptionContext) -> None:
         # SQLite opens a file that it may not write to for reading, without a word, and stays with that for good.
-        said = str(context.original_exception)
-        context.is_disconnect = context.is_disconnect or "readonly" in said or "disk I/O error" in said
+        context.is_disconnect = context.is_disconnect or is_the_files(context.original_exception)
 
 
 def make_engine(url: str) -> Engine:

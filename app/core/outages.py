@@ -17,7 +17,11 @@ _SQLITE_IS_AWAY = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
 }  # fmt: skip
-_FULL, _READ_ONLY = ("53100",), ("25006",)  # PostgreSQL's disk_full and read_only_sql_transaction
+# PostgreSQL's disk_full and read_only_sql_transaction, and what SQLite and the system call the same. Never words: those hold
+# names of files and tables.
+_FULL = {("sqlstate", "53100"), ("sqlite", sqlite3.SQLITE_FULL), ("errno", errno.ENOSPC)}
+_READ_ONLY = {("sqlstate", "25006"), ("sqlite", sqlite3.SQLITE_READONLY), ("errno", errno.EROFS)}
+_FAILS = {("sqlite", sqlite3.SQLITE_IOERR), ("errno", errno.EIO)}
 
 
 class Outage(DomainError):
@@ -36,22 +40,36 @@ def outage(error: BaseException) -> Outage | None:
     """What an error of the database or of the disk means; none where it is a mistake of ours."""
     if is_our_mistake(error):
         return None
-    number = getattr(error, "errno", None) or getattr(error.__cause__, "errno", None)
-    code = getattr(getattr(error, "orig", None), "sqlstate", None)
-    said = "" if code else str(getattr(error, "orig", error)).lower()  # where a code tells, words may be a table's name
-    if number == errno.ENOSPC or code in _FULL or "disk is full" in said or "no space left" in said:
+    said = _codes(error)
+    if said & _FULL:
         return DiskFull(
             "The server’s disk is full, so this is not stored.", mend=f"An admin has to free space on it. {KEEP}"
         )
-    if number == errno.EROFS or code in _READ_ONLY or "readonly" in said:
+    if said & _READ_ONLY:
         return Outage("The server’s disk or database takes no changes just now, so this is not stored.",
                       mend=f"An admin has to see why it is read-only. {KEEP}")  # fmt: skip
-    if number == errno.EIO or "disk i/o error" in said:
+    if said & _FAILS:
         return Outage("The server’s disk fails, so this is not stored.", mend=f"An admin has to look at it. {KEEP}")
     if isinstance(error, OperationalError | InterfaceError | PoolTimeout) or _is_cut_off(error):
         return Outage("The database does not answer just now, so this may not be stored.",
                       mend=f"It is tried again in a moment. {KEEP}")  # fmt: skip
     return None
+
+
+def is_the_files(error: BaseException) -> bool:
+    """Whether SQLite says that its file takes no changes, or can't be read."""
+    return bool(_codes(error) & {("sqlite", sqlite3.SQLITE_READONLY), ("sqlite", sqlite3.SQLITE_IOERR)})
+
+
+def _codes(error: BaseException) -> set[tuple[str, object]]:
+    """What stopped it, as whoever stopped it numbers that."""
+    source = getattr(error, "orig", None) or error
+    return {
+        ("sqlstate", getattr(source, "sqlstate", None)),
+        ("sqlite", getattr(source, "sqlite_errorcode", 0) & 0xFF),
+        ("errno", getattr(source, "errno", None)),
+        ("errno", getattr(error.__cause__, "errno", None)),
+    }
 
 
 def is_our_mistake(error: BaseException) -> bool:

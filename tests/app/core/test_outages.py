@@ -159,6 +159,8 @@ def test_what_the_disk_says_is_told(number: int, kind: type[Outage], words: str)
 def test_a_mistake_of_ours_is_no_outage() -> None:
     assert outage(ValueError("wrong")) is None
     assert outage(FileNotFoundError(errno.ENOENT, "no such template")) is None
+    assert outage(FileNotFoundError(errno.ENOENT, "no such file", "/srv/readonly/disk is full/disk i/o error")) is None
+    assert outage(PermissionError(errno.EACCES, "not yours")) is None  # 13, as SQLite's "full" is
 
 
 def test_a_store_that_is_away_is_named_and_nothing_half_is_left(tmp_path: Path) -> None:
