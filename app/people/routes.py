@@ -130,7 +130,7 @@ def new_link(request: Request, session: WriteSession, admin: AdminInBrowser, per
 
 @router.post("/people/{person_id}/state")
 def change_state(
-    session: WriteSession, admin: Admin, person_id: uuid.UUID, state: Annotated[PersonState, Form()]
+    session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID, state: Annotated[PersonState, Form()]
 ) -> Response:
     accounts.set_state(session, accounts.person_by_id(session, person_id), state, by=admin)
     return RedirectResponse(f"/people/{person_id}", 303)
@@ -145,7 +145,7 @@ def change_role(
 
 
 @router.post("/people/{person_id}/sign-out")
-def sign_out_everywhere(session: WriteSession, admin: Admin, person_id: uuid.UUID) -> Response:
+def sign_out_everywhere(session: WriteSession, admin: AdminInBrowser, person_id: uuid.UUID) -> Response:
     sessions.end_others(session, accounts.person_by_id(session, person_id), by=admin)
     return RedirectResponse(f"/people/{person_id}", 303)
 
