@@ -17,8 +17,8 @@ _SQLITE_IS_AWAY = {
     sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL,
 }  # fmt: skip
-# PostgreSQL's disk_full and read_only_sql_transaction, and what SQLite and the system call the same. Never words: those hold
-# names of files and tables.
+# PostgreSQL's disk_full and read_only_sql_transaction, and what SQLite and the system call the same. No words: those
+# hold names of files and tables.
 _FULL = {("sqlstate", "53100"), ("sqlite", sqlite3.SQLITE_FULL), ("errno", errno.ENOSPC)}
 _READ_ONLY = {("sqlstate", "25006"), ("sqlite", sqlite3.SQLITE_READONLY), ("errno", errno.EROFS)}
 _FAILS = {("sqlite", sqlite3.SQLITE_IOERR), ("errno", errno.EIO)}
