@@ -206,8 +206,8 @@ def test_an_admins_token_can_not_take_an_account_over(client: TestClient, admin:
         secret = tokens.create_token(session, admin, name="export", scope=tokens.Scope.write, days=1)
     headers = {"authorization": f"Bearer {secret}"}
     assert client.get(f"/people/{member.id}", headers=headers).status_code == 200
-    for what in ("", *(f"/{who.id}/{what}" for who in (admin, member)
-                       for what in ("link", "second-factor/reset", "unlink", "role", "erase", "state", "sign-out"))):  # fmt: skip
+    actions = ("link", "second-factor/reset", "unlink", "role", "erase", "state", "sign-out")
+    for what in ("", *(f"/{who.id}/{what}" for who in (admin, member) for what in actions)):
         refused = client.post(f"/people{what}", headers=headers, data={"role": "admin", "state": "paused"})
         assert (what, refused.status_code, "A token can" in refused.text) == (what, 403, True)
 
