@@ -14,6 +14,7 @@ from sqlalchemy import (
     cast,
     exists,
     func,
+    or_,
     select,
     update,
 )
@@ -22,7 +23,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from app.accounts.models import Person
 from app.accounts.preferences import Content, preferences_of
-from app.core.clock import now
+from app.core.clock import has_come, now
 from app.core.config import get_settings
 from app.core.db import constant
 from app.labeling.bench import own_assignment
@@ -104,9 +105,15 @@ def lease_end() -> datetime:
     return now() + timedelta(minutes=get_settings().lease_minutes)
 
 
+def _longest_lease() -> timedelta:
+    """What ends later was begun under a clock that ran ahead; not what was begun before leases were set shorter."""
+    return timedelta(days=1, minutes=get_settings().lease_minutes)
+
+
 def release_expired(session: Session) -> int:
     """Give the places of leases that have run out back to their items. Returns how many."""
-    run_out = select(Assignment).where(Assignment.state == AssignmentState.leased, Assignment.lease_until < now())
+    has_run_out = has_come(Assignment.lease_until, at=now(), longest=_longest_lease())
+    run_out = select(Assignment).where(Assignment.state == AssignmentState.leased, has_run_out)
     # Item by item in one order, so that two who release at once can't wait for each other.
     expired = session.scalars(run_out.order_by(Assignment.item_id).with_for_update(skip_locked=True)).all()
     for assignment in expired:
@@ -149,21 +156,24 @@ def _latest(state: AssignmentState) -> Select[Any]:
     return query.order_by(*_AT_HAND_FIRST).limit(constant(1))
 
 
+_IS_LEASED = Assignment.state == constant(AssignmentState.leased)
 _LOOK = select(
     # A lease that has run out but was not yet taken away counts as running: the place is still the labeler's.
     _latest(AssignmentState.leased).scalar_subquery().label("leased"),
     # An item that the labeler began and lost to time, draft and all, if no one else has it now.
     _latest(AssignmentState.expired).scalar_subquery().label("expired"),
-    exists()
-    .where(Assignment.state == constant(AssignmentState.leased), Assignment.lease_until < bindparam("now"))
-    .label("is_run_out"),
+    or_(
+        exists().where(_IS_LEASED, Assignment.lease_until < bindparam("now")),
+        exists().where(_IS_LEASED, Assignment.lease_until > bindparam("too_far")),
+    ).label("is_run_out"),
     is_paused_in(bindparam("project_id"), PERSON).label("is_paused"),
 )
 
 
 def _look(session: Session, person: Person, project: Project) -> Row[Any]:
     """What this labeler holds or has lost, and whether anyone's lease has run out."""
-    return session.connection().execute(_LOOK, {**asking_for(person, project), "now": now()}).one()
+    asking = {**asking_for(person, project), "now": now(), "too_far": now() + _longest_lease()}
+    return session.connection().execute(_LOOK, asking).one()
 
 
 def _go_on(session: Session, person: Person, assignment_id: uuid.UUID | None) -> Assignment | None:

@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from app.accounts import audit
 from app.accounts.models import Person, PersonState, Role
 from app.core import mail
-from app.core.clock import now
+from app.core.clock import has_come, now
 from app.core.config import get_settings
 from app.core.db import reading, writing
 from app.core.errors import Conflict, Invalid
 from app.projects.models import Project
 from app.webhooks.models import DeliveryState, Letter, LetterKind, LetterWish
-from app.webhooks.schedule import BATCH, LETTER_TAKES, WAITS
+from app.webhooks.schedule import BATCH, LETTER_TAKES, LONGEST, WAITS
 
 SHOWN = 20
 logger = logging.getLogger(__name__)
@@ -122,9 +122,12 @@ def send_due_letters() -> int:
 
 
 def _is_due() -> bool:
-    due = select(Letter.id).where(Letter.state == DeliveryState.waiting, Letter.next_at <= now())
     with reading() as session:
-        return session.scalar(due.limit(1)) is not None
+        return session.scalar(select(Letter.id).where(*_due()).limit(1)) is not None
+
+
+def _due() -> tuple[ColumnElement[bool], ...]:
+    return Letter.state == DeliveryState.waiting, has_come(Letter.next_at, at=now(), longest=LONGEST)
 
 
 def take_due(session: Session) -> DueLetter | None:
@@ -133,7 +136,7 @@ def take_due(session: Session) -> DueLetter | None:
     query = (
         select(Letter, Person)
         .join(Person, Person.id == Letter.person_id)
-        .where(Letter.state == DeliveryState.waiting, Letter.next_at <= now())
+        .where(*_due())
         .order_by(Letter.next_at)
         .limit(1)
         .with_for_update(skip_locked=True, of=Letter)

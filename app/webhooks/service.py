@@ -7,19 +7,19 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
 from app.accounts.models import Person
-from app.core.clock import now
+from app.core.clock import has_come, now
 from app.core.cursors import rows_after
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.sealing import seal, unseal
 from app.projects.models import Project
 from app.webhooks.addresses import check_url
 from app.webhooks.models import SEALED_FOR, Delivery, DeliveryState, Event, Webhook
-from app.webhooks.schedule import SENDING_TAKES, WAITS
+from app.webhooks.schedule import LONGEST, SENDING_TAKES, WAITS
 
 MOST_WEBHOOKS, SHOWN = 20, 50
 
@@ -135,8 +135,12 @@ class Due:
 
 def is_due(session: Session) -> bool:
     """Whether anything is to be sent now: looked at often, so without taking anybody's turn to write."""
-    due = select(Delivery.id).where(Delivery.state == DeliveryState.waiting, Delivery.next_at <= now())
+    due = select(Delivery.id).where(*_due())
     return session.scalar(due.limit(1)) is not None
+
+
+def _due() -> tuple[ColumnElement[bool], ...]:
+    return Delivery.state == DeliveryState.waiting, has_come(Delivery.next_at, at=now(), longest=LONGEST)
 
 
 def take_due(session: Session) -> Due | None:
@@ -145,7 +149,7 @@ def take_due(session: Session) -> Due | None:
     query = (
         select(Delivery, Webhook)
         .join(Webhook, Webhook.id == Delivery.webhook_id)
-        .where(Delivery.state == DeliveryState.waiting, Delivery.next_at <= now(), Webhook.is_paused.is_(False))
+        .where(*_due(), Webhook.is_paused.is_(False))
         .order_by(Delivery.next_at)
         .limit(1)
         .with_for_update(skip_locked=True, of=Delivery)

@@ -165,6 +165,19 @@ def test_a_lease_that_ran_out_goes_to_the_next_who_asks(session: Session) -> Non
     assert lease_next(session, mira, project) is None
 
 
+def test_a_lease_begun_under_a_clock_that_ran_ahead_does_not_last_until_then(session: Session) -> None:
+    project = make_project(session)
+    make_ranking_batch(session, project)
+    mira, noor = (make_person(session, project=project) for _ in range(2))
+    lost = lease_next(session, mira, project)
+    assert lost is not None
+    lost.lease_until += timedelta(days=400)
+    session.flush()
+    taken = lease_next(session, noor, project)
+    assert taken is not None
+    assert (taken.item_id, lost.state) == (lost.item_id, AssignmentState.expired)
+
+
 def test_releasing_counts_the_leases_that_ran_out_and_gives_each_place_back_once(session: Session) -> None:
     project = make_project(session)
     make_ranking_batch(session, project, items=1, overlap=2)

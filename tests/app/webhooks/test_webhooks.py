@@ -185,6 +185,18 @@ def test_what_a_dead_scheduler_took_is_sent_by_the_next(project: Project, admin:
     assert only_delivery().state == DeliveryState.delivered
 
 
+def test_what_waits_for_a_time_of_a_clock_that_ran_ahead_is_sent(
+    project: Project, admin: Person, receiver: Receiver
+) -> None:
+    add(project, admin, receiver.url)
+    with writing() as session:
+        service.publish(session, project.id, Event.run_finished, name="x")
+    later(days=-1)  # as long as any wait
+    assert send_due() == 0
+    later(days=-400)
+    assert (send_due(), only_delivery().state) == (1, DeliveryState.delivered)
+
+
 def test_what_waits_behind_a_slow_address_is_nobodys_yet(project: Project, admin: Person, receiver: Receiver) -> None:
     add(project, admin, receiver.url)
     with writing() as session:
