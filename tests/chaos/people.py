@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 from sqlalchemy import func, select
 
-from app.accounts.deps import COOKIE
 from app.core.db import reading
 from app.labeling.models import Assignment, AssignmentState, Batch, Item, Ranking
 from app.projects.models import Project
@@ -41,7 +40,8 @@ class People(Labelers):
 
     def _label(self, token: str, number: int) -> None:
         chance = random.Random(number)
-        with httpx.Client(base_url=self.here.address, cookies={COOKIE: token}, timeout=10) as client:
+        with self._browser(token) as client:
+            client.timeout = httpx.Timeout(10)
             while not (self._enough or self._stop.is_set()):
                 assignment = self._send(client, "GET", f"/api/v1/projects/{self.slug}/desk")["assignment"]
                 if assignment is not None:

@@ -30,7 +30,7 @@ def started(kind: str, folder: Path) -> Iterator[Rounds]:
     with Place(kind) as place, closing(Works(place, folder)) as works:
         loop = copy(works.loop)  # its engine, another project
         loop.slug = works.keep_items(0)
-        with People(place, loop, 3) as people:
+        with People(place.address, loop.engine, loop.slug, 3) as people:
             yield Rounds(place, works, people)
             people.work_to_the_end()
             assert unacknowledged(works.loop.engine, people) == 0

@@ -82,7 +82,7 @@ class Works:
             benchmarks.keep(session, project, sent, by=admin)
             asked = PrefixCreate(name="kind", text="Be kind.", frame="{prompt}:")
             self.prefix = write_prefix(session, project, asked, by=admin).id
-        with Labelers(self.place, self.loop, RANKERS) as labelers:
+        with Labelers(self.place.address, self.loop.engine, self.loop.slug, RANKERS) as labelers:
             labelers.work_to_the_end()
 
     def keep_items(self, labeled: int) -> str:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import httpx
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 
 from app.accounts import service as accounts
 from app.accounts.deps import COOKIE
@@ -18,26 +18,25 @@ from app.labeling.models import Assignment, Batch, Item
 from app.projects.service import project_by_slug
 from app.runs.models import Run
 from tests.factories import make_person
-from tests.system.installation import Installation
 from tests.system.loop import Loop
 
 PATIENCE = 240  # tries of a request, a quarter of a second apart
 
 
 class Labelers:
-    """`with Labelers(here, loop, 6) as labelers:` begins; they end when nothing is left for them, or with the block."""
+    """`with Labelers(address, engine, slug, 6):` begins; they end when nothing is left for them, or with the block."""
 
-    def __init__(self, here: Installation, loop: Loop, count: int) -> None:
-        self.here, self.slug = here, loop.slug
+    def __init__(self, address: str, engine: Engine, slug: str, count: int) -> None:
+        self.address, self.slug = address, slug
         self.acknowledged: dict[str, dict[str, int]] = {}  # assignment: rank by letter
         self.unanswered = 0  # requests that were sent again because no answer came
-        self._tokens = self._enlist(loop, count)
+        self._tokens = self._enlist(engine, count)
         self._stop = threading.Event()
         self._news = threading.Condition()
 
-    def _enlist(self, loop: Loop, count: int) -> list[str]:
-        with writing(loop.engine) as session:
-            project = project_by_slug(session, loop.slug)
+    def _enlist(self, engine: Engine, count: int) -> list[str]:
+        with writing(engine) as session:
+            project = project_by_slug(session, self.slug)
             return [accounts.start_session(session, make_person(session, project=project)) for _ in range(count)]
 
     def __enter__(self) -> Self:
@@ -76,9 +75,12 @@ class Labelers:
         with reading(loop.engine) as session:
             return session.scalar(query) or 0
 
+    def _browser(self, token: str) -> httpx.Client:
+        return httpx.Client(base_url=self.address, cookies={COOKIE: token}, timeout=30)
+
     def _label(self, token: str, number: int) -> None:
         chance = random.Random(number)
-        with httpx.Client(base_url=self.here.address, cookies={COOKIE: token}, timeout=30) as client:
+        with self._browser(token) as client:
             while not self._stop.is_set():
                 desk = self._send(client, "GET", f"/api/v1/projects/{self.slug}/desk")
                 if rules := desk["guidelines_to_accept"]:

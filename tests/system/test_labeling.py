@@ -44,7 +44,7 @@ def test_what_is_acknowledged_is_stored_once_on_postgresql(world_on_postgresql: 
 def label_under_fire(world: World, victims: tuple[str, ...]) -> None:
     close_batches(world)
     sampled = world.loop.wait(world.start("sampling"))
-    with Labelers(world.here, world.loop, LABELERS) as labelers:
+    with Labelers(world.here.address, world.loop.engine, world.loop.slug, LABELERS) as labelers:
         labelers.wait_for_next()
         for victim in victims:
             world.here.kill(*victim.split())
@@ -62,7 +62,7 @@ def test_thirty_two_labelers_at_once_are_never_told_that_the_database_is_locked(
     close_batches(world)
     with writing(world.loop.engine) as session:
         make_ranking_batch(session, project_by_slug(session, world.loop.slug), items=64)
-    with Labelers(world.here, world.loop, 32) as labelers:
+    with Labelers(world.here.address, world.loop.engine, world.loop.slug, 32) as labelers:
         labelers.work_to_the_end()
     assert len(labelers.acknowledged) == 64
     assert labelers.unanswered == 0

@@ -85,7 +85,7 @@ class World:
         run = self.loop.run("sampling", **SETTINGS["sampling"] | {
             "part_model": self.base.id, "batch_kind": "ranking", "overlap": 1, "prompts": 40,
             "max_completion_tokens": 24}, seconds=120)  # fmt: skip
-        with Labelers(self.here, self.loop, 2) as labelers:
+        with Labelers(self.here.address, self.loop.engine, self.loop.slug, 2) as labelers:
             labelers.work_to_the_end()
         assert labelers.acknowledged_in(self.loop, run) == 36
 

@@ -1,7 +1,5 @@
 """E-mail to the admins who want it, by a real SMTP server: over TLS, once each, and again until it is taken."""
 
-import datetime as dates
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterator
@@ -14,9 +12,6 @@ from threading import Event, Thread
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from sqlalchemy import select
 
@@ -61,27 +56,6 @@ class Mailbox:
 
     async def handle_QUIT(self, *_: object) -> str:  # noqa: N802
         return self.goodbye
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of 127.0.0.1, signed by itself."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    today = dates.datetime.now(dates.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(here, critical=True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("certificate") / "both.pem"
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
 
 
 @pytest.fixture
