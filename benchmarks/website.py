@@ -18,7 +18,7 @@ from app.accounts.models import Person, PersonState, Role
 from app.core.clock import now
 from app.core.db import make_engine, writing
 from app.core.migrate import migrate_database
-from app.core.security import hash_password
+from app.core.passwords import hash_password
 from app.labeling.models import Batch, BatchKind, Completion, Item, Ranking
 from app.projects import service as projects
 from app.projects.models import GuidelinesAcceptance, GuidelinesKind, Project

@@ -15,8 +15,8 @@ from app.accounts.sessions import Computer
 from app.core.config import Passwords, get_settings
 from app.core.db import reading, writing
 from app.core.errors import Forbidden, Invalid, SignInNeeded
+from app.core.passwords import token_hash
 from app.core.sealing import Unreadable, seal, unseal
-from app.core.security import token_hash
 
 HALF_WAY, HALF_WAY_LASTS = "half way in", timedelta(minutes=10)
 

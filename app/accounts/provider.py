@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from app.core.config import Settings, get_settings
 from app.core.errors import DomainError
-from app.core.security import new_token
+from app.core.passwords import new_token
 
 SECONDS = 5.0  # that each of its answers may take
 KNOWN_FOR = 600.0  # seconds for which what it says of itself and its keys holds

@@ -17,8 +17,8 @@ from app.accounts.models import SECOND_FACTOR, Person, RecoveryCode, Role, Secon
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.errors import Conflict, Invalid
+from app.core.passwords import token_hash
 from app.core.sealing import seal, unseal
-from app.core.security import token_hash
 
 RECOVERY_CODES = 10
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is read as another

@@ -14,7 +14,7 @@ from app.accounts.sessions import end_sessions, person_of_token, start_session  
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.errors import Conflict, Invalid, NotFound
-from app.core.security import hash_password, new_token, password_matches, token_hash
+from app.core.passwords import hash_password, new_token, password_matches, token_hash
 
 MIN_PASSWORD, MAX_PASSWORD = 10, 1000
 LEAST_SCORE = 3  # of 4: safe where hashes are slow, 1e8 guesses or more (Wheeler 2016)

@@ -13,7 +13,7 @@ from app.accounts.models import Person, PersonState, Role, SignIn
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.errors import NotFound
-from app.core.security import new_token, token_hash
+from app.core.passwords import new_token, token_hash
 
 SEEN_EVERY = timedelta(minutes=5)  # a row written for each request would cost more than the request
 LONGEST_AGENT = 300

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.accounts.models import SignInFailure
 from app.core.clock import now
 from app.core.errors import TooMany
-from app.core.security import token_hash
+from app.core.passwords import token_hash
 
 WINDOW = timedelta(minutes=15)
 KEPT = timedelta(days=1)

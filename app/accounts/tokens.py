@@ -12,7 +12,8 @@ from app.accounts import audit
 from app.accounts.models import ApiToken, Person, PersonState
 from app.core.clock import now
 from app.core.errors import Forbidden, Invalid, NotFound, SignInNeeded
-from app.core.security import SAFE_METHODS, new_token, token_hash
+from app.core.passwords import new_token, token_hash
+from app.core.security import SAFE_METHODS
 from app.core.storable import storable
 
 PREFIX = "touchstone_"  # so that a secret that was committed somewhere can be found

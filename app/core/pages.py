@@ -17,6 +17,7 @@ from app.core.base_path import AddressesBelow, base_path, below
 from app.core.clock import now
 from app.core.config import get_settings
 from app.core.foreign_text import lower_headings, shown
+from app.core.numerals import minus, thousands
 
 TEMPLATES = Path(__file__).parent.parent.parent / "templates"
 _markdown = lower_headings(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image"), by=1)
@@ -78,15 +79,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def thousands(number: float) -> str:
-    return f"{number:,.0f}"
-
-
-def minus(number: int | str) -> str:
-    """A whole number with a minus, not a hyphen, before one below 0."""
-    return str(number).replace("-", "\u2212")
 
 
 def _provider() -> str:

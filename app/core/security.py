@@ -1,20 +1,10 @@
-"""Passwords, tokens, response headers and the refusal of cross-site requests."""
+"""Response headers, and the refusal of cross-site requests."""
 
-import hashlib
-import secrets
-import threading
 from urllib.parse import urlsplit
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from fastapi import Request
 from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-# More than OWASP asks for (19 MiB, twice), and a web process that signs many people in at once stays small.
-_hasher = PasswordHasher(memory_cost=32 * 1024, time_cost=3, parallelism=1)
-_one_at_a_time = threading.Lock()
-_NO_ONE = _hasher.hash(secrets.token_hex(16))  # verified for unknown addresses, so that time tells nothing
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CONTENT_SECURITY_POLICY = (
@@ -34,29 +24,6 @@ HEADERS = {
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 _NOT_KEPT = (b"cache-control", b"no-store")
 _TLS_ONLY = (b"strict-transport-security", b"max-age=31536000")  # not of other hosts of its domain: those are not ours
-
-
-def hash_password(password: str) -> str:
-    with _one_at_a_time:
-        return _hasher.hash(password)
-
-
-def password_matches(password: str, hashed: str | None) -> bool:
-    """Whether `password` is the one hashed; takes as long when there is no hash to compare with."""
-    try:
-        with _one_at_a_time:
-            return _hasher.verify(hashed or _NO_ONE, password) and hashed is not None
-    except (VerificationError, InvalidHashError):
-        return False
-
-
-def new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def token_hash(token: str) -> str:
-    """What the database keeps of a token. Tokens are random, so a plain SHA-256 suffices."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def is_cross_site(request: Request) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.core.pages import minus
+from app.core.numerals import minus
 from app.explorer.items import KINDS
 from app.labeling.current import is_current
 from app.labeling.models import Batch, Completion, Item, Ranking, RankingPlace, Rating

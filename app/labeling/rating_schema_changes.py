@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from app.core.pages import minus
+from app.core.numerals import minus
 from app.labeling.questions import NOTES, Fields, notes_of
 from app.labeling.rating_schemas import KINDS
 from app.labeling.scales import scales_of

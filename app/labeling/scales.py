@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from app.core.pages import minus
+from app.core.numerals import minus
 from app.projects.models import Project, RatingSchema
 
 LEAST, MOST = 1, 7  # what a version means that says nothing of the range, as all did once

@@ -13,7 +13,6 @@ from app.core.storage import get_artefacts
 from app.projects.models import Project
 from app.prompts.intake import service
 from app.prompts.intake.preview import first_rows, guess_settings
-from app.prompts.intake.sending import last_settings
 from app.prompts.models import PromptImport
 from app.prompts.readers import ImportFormat, nothing_in_it
 from workers.jobs.patience import patiently
@@ -44,7 +43,7 @@ def fetch(held: "Held") -> None:
             raise nothing_in_it()
     rows = first_rows(store, key, ImportFormat.jsonl)
     with reading() as session:
-        before = last_settings(session, session.get_one(Project, held.row.project_id))
+        before = service.last_settings(session, session.get_one(Project, held.row.project_id))
     settings = guess_settings(rows, before)
     patiently(lambda session: service.look_over(
         session, held.row.id, claim=held.claim, settings=settings, upload_key=key, size=size, position=0))  # fmt: skip

@@ -5,7 +5,6 @@ import uuid
 from typing import BinaryIO
 
 from fastapi import UploadFile
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
@@ -16,8 +15,8 @@ from app.core.storage import Artefacts
 from app.projects.models import Project
 from app.prompts.intake import service
 from app.prompts.intake.preview import first_rows, guess_settings
-from app.prompts.intake.settings import PAPER, ImportSettings
-from app.prompts.models import ImportState, PromptImport
+from app.prompts.intake.settings import ImportSettings
+from app.prompts.models import PromptImport
 from app.prompts.readers import guess_format, guess_pasted, nothing_in_it
 from app.prompts.streams import unpacked
 
@@ -50,7 +49,7 @@ def send(
     except BaseException:
         store.remove(key)
         raise
-    chosen = settings or guess_settings(rows, last_settings(session, project))
+    chosen = settings or guess_settings(rows, service.last_settings(session, project))
     return service.add_draft(
         session, project, by=by, name=name, form=form, settings=chosen, upload_key=key, size=size
     )  # fmt: skip
@@ -80,12 +79,3 @@ def _keep(store: Artefacts, key: str, content: BinaryIO) -> int:
                 )
             file.write(block)
     return size
-
-
-def last_settings(session: Session, project: Project) -> ImportSettings:
-    """Those of the project's last import; for its first the paper's."""
-    query = select(PromptImport.settings).where(
-        PromptImport.project_id == project.id, PromptImport.state.not_in([ImportState.draft, ImportState.discarded])
-    )
-    found = session.scalar(query.order_by(PromptImport.created_at.desc()).limit(1))
-    return ImportSettings.model_validate(found or PAPER)

@@ -15,7 +15,7 @@ from app.core.cursors import rows_after
 from app.core.errors import Conflict, Invalid, NotFound
 from app.core.queue import JobName, enqueue
 from app.projects.models import Project
-from app.prompts.intake.settings import HubSource, ImportSettings
+from app.prompts.intake.settings import PAPER, HubSource, ImportSettings
 from app.prompts.models import ImportState, PromptImport, Stage
 from app.prompts.readers import ImportFormat
 from app.prompts.service import take_turns
@@ -39,6 +39,15 @@ def import_of_project(session: Session, project: Project, import_id: uuid.UUID) 
     if row is None or row.project_id != project.id:
         raise NotFound("There is no such import in this project.")
     return row
+
+
+def last_settings(session: Session, project: Project) -> ImportSettings:
+    """Those of the project's last import; for its first the paper's."""
+    query = select(PromptImport.settings).where(
+        PromptImport.project_id == project.id, PromptImport.state.not_in([ImportState.draft, ImportState.discarded])
+    )
+    found = session.scalar(query.order_by(PromptImport.created_at.desc()).limit(1))
+    return ImportSettings.model_validate(found or PAPER)
 
 
 def imports_of(

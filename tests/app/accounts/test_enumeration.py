@@ -16,7 +16,7 @@ from app.accounts.models import Person, PersonState, Role
 from app.core.clock import now
 from app.core.config import Passwords, get_settings
 from app.core.db import writing
-from app.core.security import _hasher
+from app.core.passwords import _hasher
 from tests.factories import make_person
 
 KINDS = ["unknown", "not an address", "with a password", "invited", "paused", "erased", "with a second factor", "admin"]

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from app.accounts.models import AuditEvent, Person, PersonState
 from app.core.db import reading, writing
-from app.core.security import hash_password
+from app.core.passwords import hash_password
 from app.projects import service as projects
 from app.projects.models import Project
 from app.quality.models import Exclusion
