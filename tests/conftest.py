@@ -49,6 +49,18 @@ def _is_web_test(item: pytest.Item) -> bool:
     return item.path.is_relative_to(APP_TESTS) and not elsewhere and "postgresql" not in item.nodeid
 
 
+@pytest.hookimpl(optionalhook=True)  # asked for where tests run side by side
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """As `--dist loadfile`, but the system tests' files stay together too: what they share is a whole installation."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class TogetherScheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/system" if nodeid.startswith("tests/system/") else super()._split_scope(nodeid)
+
+    return TogetherScheduling(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite file."""
