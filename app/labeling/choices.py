@@ -165,7 +165,7 @@ def author_names(session: Session, project: Project) -> list[str]:
         own = select(Completion.id).where(Completion.model_id == model_id).order_by(Completion.id.desc())
         found = select(author_name()).join(Completion, Completion.model_id == Model.id).distinct()
         newest = own.limit(NAMED_BY).subquery()
-        names |= dict.fromkeys(session.scalars(found.where(Completion.id.in_(select(newest))).order_by(author_name())))
+        names |= dict.fromkeys(sorted(session.scalars(found.where(Completion.id.in_(select(newest))))))
     return list(names)
 
 
