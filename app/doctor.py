@@ -5,50 +5,28 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 
-import redis
 from sqlalchemy import URL, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import serving, vendor
-from app.core import embedded_redis, sealing
+from app.core import sealing
 from app.core.clock import now
 from app.core.config import Settings, WrongSettings
 from app.core.db import make_engine
 from app.core.migrate import current_revision, newest_revision
 from app.core.storage import Artefacts
+from app.doctor_queue import broker, redis_server
+from app.findings import Check, Finding, State
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE, NO_SPACE = 5 * 2**30, 2**28
 CLOCKS_APART = 5.0  # seconds; a worker that is silent for 30 is taken for dead
 CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 TRAINERS = ("torch", "transformers", "accelerate", "peft", "safetensors", "datasets", "gguf")
-
-
-class State(StrEnum):
-    """`note` works, but not everything that could be there is."""
-
-    ok = "ok"
-    note = "note"
-    wrong = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at, what was found, and how to mend it when something is amiss."""
-
-    name: str
-    state: State
-    found: str
-    mend: str = ""
-
-
-Check = Callable[[Settings], Finding]
 
 
 def examine(settings: Settings, *, without: Sequence[Check] = ()) -> list[Finding]:
@@ -220,31 +198,6 @@ def _revision(url: URL) -> str | None:
         engine.dispose()
 
 
-def queue(settings: Settings) -> Finding:
-    """Whether Redis answers, or can be started when it is the embedded one."""
-    name = "Redis"
-    if settings.redis_url:
-        return _given_redis(settings.redis_url)
-    if embedded_redis.answers(settings.redis_socket):
-        return Finding(name, State.ok, f"embedded, answers on {settings.redis_socket}")
-    try:
-        return Finding(name, State.ok, f"embedded, started by `touchstone up` from {embedded_redis.redis_server()}")
-    except embedded_redis.NoRedis as error:
-        found, mend = str(error).split(". ", 1)
-        return Finding(name, State.wrong, found, mend)
-
-
-def _given_redis(url: str) -> Finding:
-    mend = "See that it runs, and that TOUCHSTONE_REDIS_URL is its address (redis://host:6379/0)."
-    try:
-        # Celery writes a socket's address as redis+socket://, the client as unix://.
-        with redis.from_url(re.sub(r"^redis\+socket:", "unix:", url), socket_connect_timeout=3) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        return Finding("Redis", State.wrong, f"does not answer: {error}", mend)
-    return Finding("Redis", State.ok, f"answers at {url.rsplit('@', 1)[-1]}")
-
-
 def artefacts(settings: Settings) -> Finding:
     """Whether the store of models and snapshots can be reached."""
     name, mend = "Artefacts", "See TOUCHSTONE_ARTEFACTS_URL and the credentials of its store."
@@ -294,7 +247,8 @@ CHECKS: tuple[Check, ...] = (
     disk,
     database,
     clock,
-    queue,
+    redis_server,
+    broker,
     artefacts,
     port,
 )

@@ -171,7 +171,8 @@ def installation(installation_url: str, tmp_path: Path, monkeypatch: pytest.Monk
     """Settings of an installation whose state is the test's folder: services without an engine use its database."""
     monkeypatch.setenv("TOUCHSTONE_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("TOUCHSTONE_DATABASE_URL", installation_url)
-    monkeypatch.delenv("TOUCHSTONE_REDIS_URL", raising=False)
+    for name in ("TOUCHSTONE_REDIS_URL", "TOUCHSTONE_BROKER_URL"):
+        monkeypatch.delenv(name, raising=False)
     forget_settings()
     yield config.get_settings()
     forget_settings()

@@ -69,7 +69,7 @@ def test_the_schema_check_can_fail() -> None:
 def test_there_is_every_part_of_an_installation() -> None:
     workers = {"worker": "cpu", "worker-gpu": "gpu", "sampler": "sampling", "sampler-gpu": "sampling-gpu"}
     workers |= {"answerer": "playground", "answerer-gpu": "playground-gpu"}
-    assert set(SERVICES) == {"db", "redis", "migrate", "web", "scheduler", "importer", "proxy", *workers}
+    assert set(SERVICES) == {"db", "redis", "rabbitmq", "migrate", "web", "scheduler", "importer", "proxy", *workers}
     assert {name: SERVICES[name]["profiles"] for name in workers} == {name: [own] for name, own in workers.items()}
     for name in ("worker-gpu", "sampler-gpu", "answerer-gpu"):
         [device] = SERVICES[name]["deploy"]["resources"]["reservations"]["devices"]
@@ -89,6 +89,13 @@ def test_the_proxy_is_there_on_request_and_keeps_its_certificates() -> None:
     assert {"80:80", "443:443"} <= set(proxy["ports"])
     assert proxy["volumes"] == ["certificates:/data"]
     assert "certificates" in COMPOSE["volumes"]
+
+
+def test_rabbitmq_is_there_on_request_and_lets_nobody_in_by_a_known_password() -> None:
+    rabbitmq = SERVICES["rabbitmq"]
+    assert rabbitmq["profiles"] == ["rabbitmq"]
+    assert rabbitmq["environment"]["RABBITMQ_DEFAULT_PASS"] is None  # from .env; the image's guest stays inside
+    assert "ports" not in rabbitmq
 
 
 def test_every_setting_reaches_the_containers_but_those_of_the_image() -> None:

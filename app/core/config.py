@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.core.addresses import RABBITMQ, is_broker
 from app.core.embedded_redis import short_socket
 from app.core.errors import DomainError
 
@@ -74,7 +75,10 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("var"), description="The one folder that holds all state of a single machine.")
     database_url: str | None = Field(None, description="SQLAlchemy URL; a SQLite file in the state folder by default.")
     redis_url: str | None = Field(
-        None, description="Queue; an embedded Redis on a socket in the state folder by default."
+        None, description="Queue and playground; an embedded Redis on a socket in the state folder by default."
+    )
+    broker_url: str | None = Field(
+        None, description="What carries the queue in Redis's place: amqp:// or amqps:// for RabbitMQ; Redis by default."
     )
     artefacts_url: str | None = Field(None, description="fsspec URL of models and snapshots; a folder by default.")
     host: str = Field("127.0.0.1", description="Address the web process listens on.")
@@ -172,6 +176,13 @@ class Settings(BaseSettings):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().resolve()
 
+    @field_validator("broker_url")
+    @classmethod
+    def _a_broker(cls, value: str | None) -> str | None:
+        if value is not None and not is_broker(value):
+            raise ValueError("write it as amqp://user:password@host:5672/vhost, amqps:// with TLS, or as a Redis's URL")
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _an_address(cls, value: str | None) -> str | None:
@@ -218,8 +229,20 @@ class Settings(BaseSettings):
 
     @property
     def redis_address(self) -> str:
-        """The queue as Redis's own client writes it: Celery's redis+socket:// is its unix://."""
+        """Redis as its own client writes it: Celery's redis+socket:// is its unix://."""
         return self.redis.replace("redis+socket:", "unix:", 1)
+
+    @property
+    def broker(self) -> str:
+        return self.broker_url or self.redis
+
+    @property
+    def broker_address(self) -> str:
+        return self.broker.replace("redis+socket:", "unix:", 1)
+
+    @property
+    def is_rabbitmq(self) -> bool:
+        return urlsplit(self.broker).scheme in RABBITMQ
 
     @property
     def artefacts(self) -> str:
@@ -253,7 +276,8 @@ def _shown(wrong: ErrorDetails) -> str:
 def _name(wrong: ErrorDetails) -> str:
     name = str(wrong["loc"][0])
     is_secret = name.endswith(("_token", "_key", "_secret", "_password"))
-    return name.upper() if is_secret else f"{name.upper()}={wrong['input']}"
+    # An address may hold a password, before the last @.
+    return name.upper() if is_secret else f"{name.upper()}={str(wrong['input']).rsplit('@', 1)[-1]}"
 
 
 @lru_cache

@@ -8,17 +8,16 @@ from functools import lru_cache, partial
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from app.core.broker import PATIENCE, UNREACHABLE, celery_settings
 from app.core.config import get_settings
 from app.core.logs import bound
 from app.core.traces import to_carry
 
 logger = logging.getLogger(__name__)
 REQUEST_HEADER = "touchstone_request_id"
-UNREACHABLE = (OperationalError, OSError)
 
 
 class Queue(StrEnum):
@@ -45,22 +44,12 @@ class JobName(StrEnum):
 @lru_cache
 def get_celery() -> Celery:
     """The Celery application, shared by producer (web) and consumer (workers.celery_app)."""
-    settings = get_settings()
-    celery = Celery("touchstone", broker=settings.redis)
+    celery = Celery("touchstone")
     celery.conf.update(
+        **celery_settings(get_settings()),
         task_ignore_result=True,
-        task_acks_late=False,  # the row, not the message, is what recovers a lost run
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
-        # A lost message costs nothing, so nobody waits for Redis: one more try, at once (kombu would wait 2 s).
-        broker_transport_options={
-            "socket_timeout": 5,
-            "socket_connect_timeout": 5,
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0,
-            "interval_max": 0,
-        },
         task_default_queue=Queue.touchstone.value,
         task_routes={
             JobName.draw_share.value: {"queue": Queue.sampling.value},
@@ -77,14 +66,14 @@ def send_now(name: JobName, argument: str) -> None:
     """Send a message about what is no row; raises what `UNREACHABLE` names where there is no queue to take it."""
     request_id = bound("request_id")  # so that the worker's lines say who asked
     headers = {REQUEST_HEADER: request_id} if request_id else {}
-    get_celery().send_task(name.value, args=[argument], retry=False, headers=headers | to_carry() or None)
+    get_celery().send_task(name.value, args=[argument], headers=headers | to_carry() or None, confirm_timeout=PATIENCE)
 
 
 def _send(name: JobName, argument: str) -> None:
     try:
         send_now(name, argument)
     except UNREACHABLE as error:
-        # The row is queued; the sweep sends it again when Redis is back.
+        # The row is queued; the sweep sends it again when the broker is back.
         logger.warning("queue not reachable, %s(%s) waits for the sweep: %s", name, argument, error)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from app.core import broker
 from app.core.config import get_settings
 from app.core.storage import get_artefacts
 from app.core.store_errors import StoreAway
@@ -66,12 +67,16 @@ class Readiness:
     """The parts that a web process leans on."""
 
     def __init__(self) -> None:
+        settings = get_settings()
         self._probes = {
             "database": Probe(look_at_database, lasts=1.0),
-            "queue": Probe(look_at_queue, lasts=1.0, is_needed=False),
+            # RabbitMQ writes a line about each connection.
+            "queue": Probe(look_at_queue, lasts=15.0 if settings.is_rabbitmq else 1.0, is_needed=False),
             # A store that is paid by the request is asked less.
             "artefacts": Probe(look_at_artefacts, lasts=1.0 if get_artefacts().is_local else 15.0),
         }
+        if settings.broker_url is not None:
+            self._probes["redis"] = Probe(look_at_redis, lasts=1.0, is_needed=False)
 
     async def ask(self) -> dict[str, Found]:
         found = await asyncio.gather(*(probe.ask(PATIENCE) for probe in self._probes.values()))
@@ -135,11 +140,21 @@ def _revisions() -> tuple[str, frozenset[str]]:
 def look_at_queue() -> Found:
     """Without it labeling works and runs wait: the sweep sends what was lost."""
     try:
+        broker.ask(get_settings())
+    except broker.BrokerAway as error:
+        logger.warning("the queue does not answer: %s", type(error.__cause__).__name__)
+        return Found("does not answer; labeling works, runs wait", is_needed=False)
+    return Found(OK)
+
+
+def look_at_redis() -> Found:
+    """Where something else carries the queue, Redis carries the words of the playground alone."""
+    try:
         with redis.from_url(get_settings().redis_address, socket_timeout=1, socket_connect_timeout=1) as client:
             client.ping()
     except (redis.RedisError, OSError) as error:
-        logger.warning("the queue does not answer: %s", type(error).__name__)
-        return Found("does not answer; labeling works, runs wait", is_needed=False)
+        logger.warning("Redis does not answer: %s", type(error).__name__)
+        return Found("does not answer; the playground waits", is_needed=False)
     return Found(OK)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from app.accounts.models import Person
+from app.core.broker import UNREACHABLE
 from app.core.db import reading
 from app.core.errors import Conflict, Invalid, NotFound
-from app.core.queue import UNREACHABLE, JobName, Queue, send_now
+from app.core.queue import JobName, Queue, send_now
 from app.playground import line
 from app.playground.board import Board, board_of
 from app.playground.line import Asked, Standing

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import redis
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.core import broker
 from app.core.clock import is_far, now
 from app.core.config import get_settings
 from app.core.queue import Queue
@@ -96,10 +96,10 @@ def failed_imports(session: Session) -> list[ImportFact]:
 def queue_depths() -> dict[Queue, int] | None:
     """How many messages wait in each queue; none where the queue does not answer."""
     try:
-        with redis.from_url(get_settings().redis_address, socket_timeout=1, socket_connect_timeout=1) as client:
-            return {queue: int(client.llen(queue.value)) for queue in Queue}
-    except (redis.RedisError, OSError):
+        found = broker.waiting(get_settings(), [queue.value for queue in Queue])
+    except broker.BrokerAway:
         return None
+    return {Queue(name): depth for name, depth in found.items()}
 
 
 def disk() -> Space:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app import cli, doctor, vendor
+from app import cli, doctor, doctor_queue, vendor
 from app.core.clock import now
 from app.core.config import Settings
-from app.doctor import Finding, State
+from app.findings import Finding, State
 from tests.conftest import forget_settings
 
 Change = Callable[..., Settings]
@@ -173,14 +173,14 @@ def test_a_database_that_cannot_be_reached_is_wrong_and_no_password_is_shown(cha
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis+socket:///no/such.sock", "ftp://x"])
 def test_a_redis_that_does_not_answer_is_wrong(change: Change, url: str) -> None:
-    assert is_mendable(doctor.queue(change(redis_url=url)))
+    assert is_mendable(doctor_queue.redis_server(change(redis_url=url)))
 
 
 def test_the_embedded_redis_needs_its_binary(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "started by `touchstone up`" in doctor.queue(settings).found
-    monkeypatch.setattr(doctor.embedded_redis.importlib.util, "find_spec", lambda _name: None)
+    assert "started by `touchstone up`" in doctor_queue.redis_server(settings).found
+    monkeypatch.setattr(doctor_queue.embedded_redis.importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", "")
-    assert is_mendable(doctor.queue(settings))
+    assert is_mendable(doctor_queue.redis_server(settings))
 
 
 @pytest.mark.parametrize("url", ["nonsense://models", "s3-typo://bucket/models"])

@@ -49,7 +49,7 @@ class Installation:
             "PYTHONUNBUFFERED": "1",
             **settings,
         }
-        for name in ("TOUCHSTONE_DATABASE_URL", "TOUCHSTONE_REDIS_URL"):
+        for name in ("TOUCHSTONE_DATABASE_URL", "TOUCHSTONE_REDIS_URL", "TOUCHSTONE_BROKER_URL"):
             if name not in settings:
                 self.environment.pop(name, None)
 
