@@ -27,7 +27,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 celery = get_celery()
 celery.conf.update(
     worker_pool="solo",  # models stay warm between jobs, CUDA is never forked
-    broker_connection_max_retries=None,  # Redis comes back: so does the worker
+    worker_concurrency=1,  # or a busy worker would be handed a message for each core by a broker that pushes
+    broker_connection_max_retries=None,  # the broker comes back: so does the worker
     worker_cancel_long_running_tasks_on_connection_loss=False,
 )
 

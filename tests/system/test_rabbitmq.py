@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from app import doctor_queue
+from app.core.broker import UNREACHABLE
 from app.core.config import Settings, get_settings
 from app.core.db import writing
-from app.core.queue import JobName, enqueue
+from app.core.queue import JobName, enqueue, send_now
 from app.findings import State
 from app.runs.models import RunState
 from tests.browser.conftest import free_port
@@ -47,9 +48,8 @@ def test_every_run_is_done_once_though_rabbitmq_dies_and_comes_back(world: World
     here.wait_for(lambda: _is(world, "ready"), what="all parts to be there")
     before = {name: here.child(name).pid for name in ("web", "worker", "scheduler", "importer")}
 
-    first = world.start("sft")
-    loop.wait_for_step(first, 1)
-    second = world.start("sampling")
+    first, second = world.start("sft"), world.start("sampling")
+    here.wait_for(lambda: loop.run_row(first).state == RunState.running, what="the first run to begin")
     assert rabbit.waiting("touchstone") == 1, "the busy worker holds the second run's message"
     loop.wait_for_step(first, KILLED_AT["sft"])
     rabbit.kill()
@@ -67,6 +67,34 @@ def test_every_run_is_done_once_though_rabbitmq_dies_and_comes_back(world: World
     assert {name: here.child(name).pid for name in before} == before, "somebody had to be started anew"
     assert PASSWORD not in "".join(here.said)
     assert rabbit.has_said("timed out waiting for delivery acknowledgement"), "no run outlasted its patience"
+
+
+def test_a_question_is_taken_or_refused_in_words_but_never_lost(
+    rabbit: RabbitMQ, installation: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row stands for it. The connection that is kept dies with the broker and must not be believed in after that."""
+    monkeypatch.setenv("TOUCHSTONE_BROKER_URL", rabbit.url)
+    forget_settings()
+    send_now(JobName.answer, "before")
+    assert rabbit.waiting("playground") == 1
+    rabbit.kill()
+    with pytest.raises(UNREACHABLE):
+        send_now(JobName.answer, "meanwhile")
+    rabbit.start()
+    send_now(JobName.answer, "after")
+    assert rabbit.waiting("playground") == 1
+
+
+def test_a_restart_that_nobody_saw_loses_no_question(
+    rabbit: RabbitMQ, installation: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOUCHSTONE_BROKER_URL", rabbit.url)
+    forget_settings()
+    send_now(JobName.answer, "before")
+    rabbit.kill()
+    rabbit.start()
+    send_now(JobName.answer, "after")
+    assert rabbit.waiting("playground") == 1
 
 
 @pytest.mark.parametrize(
