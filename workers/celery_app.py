@@ -13,9 +13,10 @@ from typing import Any
 from celery import signals
 
 from app import tables  # noqa: F401  the metadata must be whole before the first query
-from app.core.logs import bind, configure_logs
-from app.core.queue import REQUEST_HEADER, JobName, Queue, get_celery
-from app.core.traces import configure_traces, end_traces, span
+from app.core.logs import bind, bound, configure_logs
+from app.core.queue import REQUEST_HEADER, JobName, Queue, get_celery, own_queue
+from app.core.traces import add_to_span, configure_traces, end_traces, span
+from app.runs.models import Run
 from workers.jobs.pulse import Pulse
 from workers.jobs.shelf import Shelf
 from workers.jobs.sweep import sweep_once
@@ -33,9 +34,8 @@ celery.conf.update(
 )
 
 logger = logging.getLogger(__name__)
-# What each job's one argument is the id of, as its log lines call it.
+# What each job's one argument is the id of, as its log lines call it; a worker finds out by itself which run is next.
 ABOUT = {
-    JobName.run: "run_id",
     JobName.add_model: "model_id",
     JobName.draw_share: "share_id",
     JobName.import_prompts: "import_id",
@@ -56,11 +56,20 @@ def _on_setup_logging(**_: Any) -> None:
 def _on_job(task: Any, args: Sequence[str], **_: Any) -> None:
     """Every line until the job's end says what it is about, and which request asked for it."""
     request_id = (task.request.headers or {}).get(REQUEST_HEADER)
-    bind(**{ABOUT[JobName(task.name)]: args[0]}, **({"request_id": request_id} if request_id else {}))
+    about = ABOUT.get(JobName(task.name))
+    bind(**({about: args[0]} if about else {}), **({"request_id": request_id} if request_id else {}))
     logger.info("%s begins", task.name)
     traced = _trace.enter_context(span(task.name, carried=_texts(task.request.headers or {}), is_server=False))
-    if traced is not None:
-        traced.set_attribute(f"touchstone.{ABOUT[JobName(task.name)]}", args[0])
+    if traced is not None and about:
+        traced.set_attribute(f"touchstone.{about}", args[0])
+
+
+def _tell_claimed(run: Run, nudged: str) -> None:
+    """From here on it is about the run that was next, whichever the message named: then nobody's request is behind."""
+    request_id = bound("request_id") if str(run.id) == nudged else None
+    bind(run_id=str(run.id), **({"request_id": request_id} if request_id else {}))
+    add_to_span("touchstone.run_id", str(run.id))
+    logger.info("run claimed")
 
 
 def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -72,6 +81,14 @@ def _on_job_done(task: Any, **_: Any) -> None:
     _trace.close()
     logger.info("%s ends", task.name)
     bind()
+
+
+@signals.celeryd_after_setup.connect
+def _on_setup(instance: Any, **_: Any) -> None:
+    if Queue.touchstone.value in instance.app.amqp.queues.consume_from:
+        own = own_queue(pulse.name)
+        # Celery would bind it to an exchange, and Redis would remember that for ever.
+        instance.app.amqp.queues.select_add(own).exchange = own.exchange
 
 
 @signals.worker_ready.connect
@@ -94,11 +111,11 @@ def _on_shutdown(**_: Any) -> None:
 
 @celery.task(name=JobName.run.value)
 def run(run_id: str) -> None:
-    """Work on a queued run; a duplicate finds it claimed and stops."""
-    from workers.jobs.run import work_on
+    """Work on the run that is next in the line, which need not be this one; there may be none for this worker."""
+    from workers.jobs.run import work_on_next
 
     shelf.clear()
-    work_on(uuid.UUID(run_id), pulse)
+    work_on_next(pulse, lambda run: _tell_claimed(run, run_id))
     sweep_once()  # what waited for an idle worker is sent to this one at once
 
 

@@ -5,9 +5,11 @@ import uuid
 from collections.abc import Callable
 from enum import StrEnum
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery
+from kombu.entity import Exchange
+from kombu.entity import Queue as BrokerQueue
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
@@ -18,6 +20,8 @@ from app.core.traces import to_carry
 
 logger = logging.getLogger(__name__)
 REQUEST_HEADER = "touchstone_request_id"
+LONGEST_NAME = 200  # of a queue; AMQP keeps 255 bytes
+FORGOTTEN_AFTER = 3600.0  # seconds without its worker
 
 
 class Queue(StrEnum):
@@ -62,35 +66,50 @@ def get_celery() -> Celery:
     return celery
 
 
-def send_now(name: JobName, argument: str) -> None:
+def own_queue(worker: str) -> BrokerQueue:
+    """Where one worker is sent what others could not take. A broker that can forgets it when the worker is gone."""
+    name = f"{Queue.touchstone.value}.{worker}"[:LONGEST_NAME]
+    nowhere = Exchange("")  # type: ignore[no-untyped-call]
+    return BrokerQueue(name, nowhere, routing_key=name, expires=FORGOTTEN_AFTER)  # type: ignore[no-untyped-call]
+
+
+class Nudge(NamedTuple):
+    name: JobName
+    argument: str
+    to: str = ""  # a worker; empty: whoever comes first
+
+
+def send_now(name: JobName, argument: str, to: str = "") -> None:
     """Send a message about what is no row; raises what `UNREACHABLE` names where there is no queue to take it."""
     request_id = bound("request_id")  # so that the worker's lines say who asked
     headers = {REQUEST_HEADER: request_id} if request_id else {}
-    get_celery().send_task(name.value, args=[argument], headers=headers | to_carry() or None, confirm_timeout=PATIENCE)
+    where = {"queue": own_queue(to)} if to else {}
+    headers = headers | to_carry()
+    get_celery().send_task(name.value, args=[argument], headers=headers or None, confirm_timeout=PATIENCE, **where)
 
 
-def _send(name: JobName, argument: str) -> None:
+def _send(name: JobName, argument: str, to: str) -> None:
     try:
-        send_now(name, argument)
+        send_now(name, argument, to)
     except UNREACHABLE as error:
         # The row is queued; the sweep sends it again when the broker is back.
         logger.warning("queue not reachable, %s(%s) waits for the sweep: %s", name, argument, error)
 
 
-def enqueue(session: Session, name: JobName, row_id: uuid.UUID) -> None:
+def enqueue(session: Session, name: JobName, row_id: uuid.UUID, *, to: str = "") -> None:
     """Nudge a worker about a row once this transaction is committed; says nothing after a rollback."""
-    pending: list[tuple[JobName, str]] = session.info.setdefault("nudges", [])
-    pending.append((name, str(row_id)))
+    pending: list[Nudge] = session.info.setdefault("nudges", [])
+    pending.append(Nudge(name, str(row_id), to))
 
 
 @event.listens_for(Session, "after_commit")
 def _after_commit(session: Session) -> None:
     later: list[Callable[[], None]] | None = session.info.get("later")
-    for name, argument in session.info.pop("nudges", []):
+    for nudge in session.info.pop("nudges", []):
         if later is None:
-            _send(name, argument)
+            _send(*nudge)
         else:
-            later.append(partial(_send, name, argument))
+            later.append(partial(_send, *nudge))
 
 
 @event.listens_for(Session, "after_rollback")

@@ -76,6 +76,14 @@ def span(name: str, *, carried: Mapping[str, str] | None = None, is_server: bool
             raise
 
 
+def add_to_span(name: str, value: str) -> None:
+    """Say more of what is under way, once it is known."""
+    if _tracer is not None:
+        from opentelemetry.trace import get_current_span
+
+        get_current_span().set_attribute(name, value)
+
+
 def to_carry() -> dict[str, str]:
     """Headers that make what is asked for a part of this trace."""
     if _tracer is None:

@@ -4,7 +4,7 @@ import uuid
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Identified, text_enum
@@ -45,7 +45,7 @@ class Model(Identified, Base):
     )  # what was asked for: starter, hub:OWNER/NAME, smollm2, a folder's name
     revision: Mapped[str | None]
     storage_key: Mapped[str | None]
-    parameters: Mapped[int | None]
+    parameters: Mapped[int | None] = mapped_column(BigInteger)
     context: Mapped[int | None]  # longest prompt and completion, in tokens
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     notes: Mapped[str] = mapped_column(default="")

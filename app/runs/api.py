@@ -17,10 +17,10 @@ from app.projects import service as projects
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.registry import service as registry
-from app.runs import creation, curves, history, newform, service
+from app.runs import creation, curves, history, line, newform, service, waiting
 from app.runs.configs import RunKind
 from app.runs.models import Run, RunState
-from app.runs.schemas import RunPlan
+from app.runs.schemas import Priority, RunPlan, Where
 
 router = APIRouter(prefix="/api/v1", route_class=ApiRoute)
 
@@ -44,6 +44,14 @@ class RunIn(BaseModel):
         default_factory=dict, description="By part: the id of a model or a snapshot, `new`, `new-round`, or empty."
     )
     config: dict[str, Any] = Field(default_factory=dict, description="Settings other than the preset's.")
+    priority: Priority = Field(Priority.normal, description="Those of a higher one go first, whatever else waits.")
+    device: Where = Field(Where.any, description="Which workers may take it: any, or those with or without a GPU.")
+
+
+class PriorityIn(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    priority: Priority
 
 
 class InputRead(BaseModel):
@@ -64,6 +72,12 @@ class RunRead(BaseModel):
     step: int
     total_steps: int | None
     note: str
+    priority: Priority
+    device: Where
+    memory_on_gpu: int = Field(description="Bytes it needs at least where a GPU trains it.")
+    memory_on_cpu: int = Field(description="Bytes it needs at least of a machine without one.")
+    ahead: int | None = Field(description="How many go before it now; none unless it is queued.")
+    waits: str | None = Field(description="Why it waits, in words; none unless it is queued.")
     error: str | None
     config: dict[str, Any]
     inputs: list[InputRead]
@@ -114,7 +128,7 @@ def start_run(admin: Admin, project: CurrentProject, body: RunIn) -> RunRead:
 
 
 def _plan(body: RunIn) -> RunPlan:
-    return RunPlan(name=body.name, parts=body.parts, config=body.config)
+    return RunPlan(name=body.name, parts=body.parts, config=body.config, priority=body.priority, device=body.device)
 
 
 @router.get("/runs/{run_id}")
@@ -134,6 +148,14 @@ def stop_run(session: WriteSession, admin: Admin, run_id: uuid.UUID) -> RunRead:
 def continue_run(session: WriteSession, admin: Admin, run_id: uuid.UUID) -> RunRead:
     run = _visible(session, admin, run_id)
     service.resume(session, run, by=admin)
+    return _reads(session, [run])[0]
+
+
+@router.post("/runs/{run_id}/priority")
+def set_priority(session: WriteSession, admin: Admin, run_id: uuid.UUID, body: PriorityIn) -> RunRead:
+    """Moves a run in the line; one that works now keeps it for the next time that it waits."""
+    run = _visible(session, admin, run_id)
+    line.set_priority(session, run, body.priority, by=admin)
     return _reads(session, [run])[0]
 
 
@@ -180,10 +202,13 @@ def _visible(session: Session, person: Researcher, run_id: uuid.UUID) -> Run:
 def _reads(session: Session, runs: list[Run]) -> list[RunRead]:
     ids = [run.id for run in runs]
     inputs, made = history.inputs_by_run(session, ids), registry.models_by_run(session, ids)
+    waits = waiting.waits_of(session, runs)
     return [
         RunRead(
             id=run.id, name=run.name, kind=run.kind, state=run.state, step=run.step, total_steps=run.total_steps,
-            note=run.progress_note, error=run.error, config=run.config, result=run.result,
+            note=run.progress_note, priority=run.priority, device=run.device, memory_on_gpu=run.gpu_bytes,
+            memory_on_cpu=run.cpu_bytes, ahead=waits[run.id].ahead if run.id in waits else None,
+            waits=waits[run.id].why if run.id in waits else None, error=run.error, config=run.config, result=run.result,
             inputs=[InputRead.model_validate(each) for each in inputs[run.id]],
             models=[model.id for model in made[run.id]], code_version=run.code_version,
             created_at=run.created_at, started_at=run.started_at, finished_at=run.finished_at,

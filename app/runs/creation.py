@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.accounts import audit
@@ -19,12 +19,23 @@ from app.projects import service as projects
 from app.projects.models import Project, Round
 from app.registry import service as registry
 from app.registry.models import Model, ModelState
-from app.runs import contests, forms, inputs, measuring, offers, service
+from app.runs import contests, forms, inputs, measuring, offers, refusals, service
 from app.runs.code_version import code_version
 from app.runs.configs import RunConfig, RunKind, SftConfig
 from app.runs.models import Run, RunInput
+from app.runs.needs import needs_of
 from app.runs.presets import defaults_for
-from app.runs.schemas import ENSEMBLE, NEW, PARTS, PREFIX_OF, SUBJECT, Inputs, RunPlan, SamplingPlan, kind_name
+from app.runs.schemas import (
+    NEW,
+    PARTS,
+    SUBJECT,
+    Inputs,
+    Priority,
+    RunPlan,
+    SamplingPlan,
+    Where,
+    kind_name,
+)  # fmt: skip
 
 
 def default_config(kind: RunKind, model: Model | None) -> RunConfig:
@@ -83,19 +94,6 @@ def _part_models(session: Session, project: Project, kind: RunKind, chosen: Mapp
     return models
 
 
-def _refuse_short_context(config: RunConfig, models: Mapping[str, Model]) -> None:
-    """A prompt and its completion must fit the shortest context among the models."""
-    tokens = config.max_prompt_tokens + config.max_completion_tokens
-    for model in models.values():
-        if model.context is not None and tokens > model.context:
-            raise Invalid(
-                f"A prompt of {config.max_prompt_tokens} and a completion of {config.max_completion_tokens} tokens are "
-                f"{tokens} together, and {model.name} reads at most {model.context}.",
-                mend="Lower max_prompt_tokens or max_completion_tokens.",
-                fields={"max_completion_tokens": f"Prompt and completion must fit in {model.context} tokens."},
-            )
-
-
 def _part_prefixes(
     session: Session, project: Project, kind: RunKind, chosen: Mapping[str, str]
 ) -> dict[str, uuid.UUID]:
@@ -110,63 +108,15 @@ def _part_prefixes(
     return found
 
 
-def _refuse_bad_sampling(config: RunConfig, models: Mapping[str, Model], prefixes: Mapping[str, uuid.UUID]) -> None:
-    if not isinstance(config, SamplingPlan):
-        return
-    if config.best_of > 1 and "reward_model" not in models:
-        raise Invalid(
-            f"The best of {config.best_of} is chosen by a reward model, and none is.",
-            mend="Choose one to score with, or set best of to 1.",
-            fields={"reward_model": "Needed to choose by.", "best_of": "1 needs no reward model."},
-        )
-    writers = {part: model.id for part, model in models.items() if part != "reward_model"}
-    for part, prefix_part in PREFIX_OF.items():
-        if prefix_part in prefixes and part not in writers:
-            said = "It has no model to stand before."
-            raise Invalid(said, mend="Choose the model, or no prefix.", fields={prefix_part: said})
-    _refuse_same_writer(config, {part: (id_, prefixes.get(PREFIX_OF[part])) for part, id_ in writers.items()})
-    shown = config.completions_per_prompt * len(writers)
-    if not 2 <= shown <= 9:
-        raise Invalid(
-            f"{shown} completions would stand in each ranking; a labeler can order 2 to 9.",
-            mend="The paper shows 4 to 9.",
-            fields={"completions_per_prompt": f"{len(writers)} models × this must be 2 to 9."},
-        )
-
-
-Writer = tuple[uuid.UUID, uuid.UUID | None]  # a model and its prefix
-
-
-def _refuse_same_writer(config: SamplingPlan, writers: Mapping[str, Writer]) -> None:
-    """Twice the same model says nothing, unless it has another prefix, or the first time it is the best of several,
-    beside itself as drawn."""
-    differs = config.best_of > 1 and config.best_of_models == "first"
-    alike = [id_ for part, id_ in writers.items() if not (differs and part == "model")]
-    if len(set(alike)) < len(alike):
-        raise Invalid(
-            "The same model is chosen twice.",
-            mend="Ask for more completions of it, give it a prefix, or take the best of several of the first.",
-        )
-
-
-def _refuse_bad_ensemble(models: Mapping[str, Model]) -> None:
-    """Each reward model is one voice, and the one that watches is none of them."""
-    trained_on = {part: model for part, model in models.items() if part in ("reward_model", *ENSEMBLE)}
-    seen: set[uuid.UUID] = set()
-    for part, model in trained_on.items():
-        if model.id in seen:
-            raise Invalid(
-                f"{model.name} is chosen twice.",
-                mend="Choose another reward model, or none.",
-                fields={part: "It is chosen above already."},
-            )
-        seen.add(model.id)
-    if "watch" in models and models["watch"].id in seen:
-        raise Invalid(
-            f"{models['watch'].name} is trained on, so it can't watch as well.",
-            mend="A watching reward model shows over-optimisation only if the policy never sees its scores.",
-            fields={"watch": "Choose one that the policy isn't optimised for."},
-        )
+def _place(plan: RunPlan) -> tuple[Priority, Where]:
+    wrong = {}
+    if plan.priority not in list(Priority):
+        wrong["priority"] = f"Choose {', '.join(Priority)}."
+    if plan.device not in list(Where):
+        wrong["device"] = f"Choose {', '.join(Where)}."
+    if wrong:
+        raise Invalid("There is no such priority or place.", fields=wrong)
+    return Priority(plan.priority), Where(plan.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,29 +131,36 @@ class Prepared:
     snapshots: dict[str, Snapshot]
     files: dict[str, uuid.UUID]
     prefixes: dict[str, uuid.UUID]
+    priority: Priority
+    device: Where
 
 
 def prepare_run(session: Session, project: Project, kind: RunKind, plan: RunPlan) -> Prepared:
     """Check the plan and freeze what it reads. What can't work is refused here, in words. This takes seconds with many
     labels, so a session that reads does it, from one state of the database."""
     config = forms.parse(kind, plan.config)
+    priority, device = _place(plan)
     models = _part_models(session, project, kind, plan.parts)
     models = measuring.needed_models(config, models)
-    _refuse_short_context(config, {SUBJECT[kind]: models[SUBJECT[kind]]} if kind == RunKind.evaluation else models)
+    refusals.refuse_short_context(
+        config, {SUBJECT[kind]: models[SUBJECT[kind]]} if kind == RunKind.evaluation else models
+    )
     prefixes = _part_prefixes(session, project, kind, plan.parts)
-    _refuse_bad_sampling(config, models, prefixes)
+    refusals.refuse_bad_sampling(config, models, prefixes)
     contests.refuse_too_few(config, prefixes)
-    _refuse_bad_ensemble(models)
+    refusals.refuse_bad_ensemble(models)
     turn = projects.current_round(session, project)
     name = registry.check_name(plan.name.strip() or default_name(kind, config, turn.number))
     snapshots = inputs.freeze(session, project, kind, config, plan.parts, turn=turn)
     files = measuring.newest_files(session, project, config)
-    return Prepared(kind, name, config, turn, models, snapshots, files, prefixes)
+    return Prepared(kind, name, config, turn, models, snapshots, files, prefixes, priority, device)
 
 
 def create_run(session: Session, project: Project, prepared: Prepared, *, by: Person, key: str | None = None) -> Run:
     """Keep what was prepared, and queue it."""
     snapshots = {part: datasets.keep(session, each, by) for part, each in prepared.snapshots.items()}
+    sizes = {part: model.parameters or 0 for part, model in prepared.models.items()}
+    needs = needs_of(prepared.kind, prepared.config, sizes)
     run = Run(
         project_id=project.id,
         round_id=prepared.turn.id,
@@ -214,6 +171,10 @@ def create_run(session: Session, project: Project, prepared: Prepared, *, by: Pe
         seed=prepared.config.seed,
         created_by=by.id,
         code_version=code_version(),
+        priority=prepared.priority,
+        device=prepared.device,
+        gpu_bytes=needs.gpu,
+        cpu_bytes=needs.cpu,
     )
     session.add(run)
     session.flush()
@@ -246,7 +207,7 @@ def plan_of(session: Session, run: Run) -> RunPlan:
     """A plan that asks for the same again: the form of a clone starts from it."""
     rows = session.scalars(select(RunInput).where(RunInput.run_id == run.id))
     parts = {row.part: str(row.model_id or row.snapshot_id or row.prefix_id) for row in rows if not row.file_id}
-    return RunPlan(name="", parts=parts, config=run.config)
+    return RunPlan(name="", parts=parts, config=run.config, priority=run.priority, device=run.device)
 
 
 def suggested_parts(session: Session, project: Project, kind: RunKind) -> dict[str, str]:
@@ -283,12 +244,6 @@ def subject_model(session: Session, kind: RunKind, parts: Mapping[str, str]) -> 
         return session.get(Model, uuid.UUID(parts.get(SUBJECT[kind], "")))
     except ValueError:
         return None
-
-
-def queued_before(session: Session, run: Run) -> int:
-    """How many runs wait ahead of this one, in every project."""
-    ahead = select(func.count()).select_from(Run).where(Run.state == "queued", Run.queued_at < run.queued_at)
-    return session.scalar(ahead) or 0
 
 
 def round_of(session: Session, run: Run) -> Round | None:

@@ -5,13 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.clock import now
 from app.core.db import Base, Identified, text_enum
 from app.core.queue import Queue
 from app.runs.configs import RunKind
+from app.runs.schemas import Priority, Where
 
 
 class RunState(StrEnum):
@@ -29,6 +30,7 @@ class Run(Identified, Base):
     __table_args__ = (
         Index(None, "project_id", "created_at"),
         Index(None, "state", "heartbeat_at"),
+        Index(None, "worked_until"),
         UniqueConstraint("project_id", "key"),
     )
 
@@ -39,11 +41,18 @@ class Run(Identified, Base):
     kind: Mapped[RunKind] = mapped_column(text_enum(RunKind))
     config: Mapped[dict[str, Any]]
     state: Mapped[RunState] = mapped_column(text_enum(RunState), default=RunState.queued)
+    priority: Mapped[Priority] = mapped_column(text_enum(Priority), default=Priority.normal)
+    device: Mapped[Where] = mapped_column(text_enum(Where), default=Where.any)
+    gpu_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # what it needs at least, where a GPU trains it
+    cpu_bytes: Mapped[int] = mapped_column(BigInteger, default=0)  # and where the machine's own memory has to do
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int | None]
     checkpoint_step: Mapped[int | None]
     progress_note: Mapped[str] = mapped_column(default="")
     claimed_by: Mapped[str | None]  # worker's name; changes with every claim
+    claimed_at: Mapped[datetime | None]  # while a worker has it
+    worked_seconds: Mapped[float] = mapped_column(default=0.0)  # of all workers that had it before
+    worked_until: Mapped[datetime | None]  # when the last of them had it
     attempts: Mapped[int] = mapped_column(default=0)
     heartbeat_at: Mapped[datetime | None]
     queued_at: Mapped[datetime] = mapped_column(default=now)
@@ -135,6 +144,8 @@ class Worker(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     queue: Mapped[Queue] = mapped_column(text_enum(Queue), default=Queue.touchstone)
-    device: Mapped[str]
+    device: Mapped[str]  # its name, for people
+    has_gpu: Mapped[bool] = mapped_column(default=False)
+    memory: Mapped[int | None] = mapped_column(BigInteger)  # bytes: the GPU's, or the machine's; none: not known
     heartbeat_at: Mapped[datetime] = mapped_column(default=now)
     run_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("run.id"))

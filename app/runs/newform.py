@@ -22,7 +22,7 @@ from app.runs.forms import FormField
 from app.runs.inputs import fresh_filter
 from app.runs.judged import short_warning
 from app.runs.presets import Preset
-from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, TEXTS, Part, RunPlan, kind_name
+from app.runs.schemas import NEW, NEW_ROUND, NONE, PARTS, PLANS, TEXTS, Part, Priority, RunPlan, Where, kind_name
 
 # Field names of the form: a part's select is `part.<name>`, so that no setting can share its name.
 _PART = "part."
@@ -64,6 +64,9 @@ class NewRun:
     fields: list[FormField]
     presets: list[Preset]
     preset: Preset
+    priority: str
+    device: str
+    wrong: Mapping[str, str]  # of these two
 
     @property
     def reads_data(self) -> bool:
@@ -86,7 +89,7 @@ def opening(session: Session, project: Project, kind: RunKind, query: Mapping[st
     """What a form stands filled with: the newest models, and the preset that is asked for. The form's own button that
     fills in a preset keeps the parts and the name, and replaces every setting."""
     said = RunPlan(name=query.get("name", ""), parts=asked_parts(kind, query),
-                   config={} if "fill" in query else asked(kind, query))  # fmt: skip
+                   config={} if "fill" in query else asked(kind, query), **_place(query))  # fmt: skip
     plan, preset = _filled(session, project, kind, said, preset=query.get("preset", ""))
     return {**typed_of(plan), "preset": preset.name}
 
@@ -107,11 +110,12 @@ def _filled(session: Session, project: Project, kind: RunKind, said: RunPlan, *,
     parts = creation.suggested_parts(session, project, kind) | said.parts
     offered = offers.offered_presets(session, project, kind, creation.subject_model(session, kind, parts))
     chosen = offers.preset_named(offered, preset)
-    return RunPlan(name=said.name, parts=parts, config=chosen.config.model_dump() | said.config), chosen
+    return said.model_copy(update={"parts": parts, "config": chosen.config.model_dump() | said.config}), chosen
 
 
 def typed_of(plan: RunPlan) -> dict[str, str]:
-    return {"name": plan.name, **{_PART + name: choice for name, choice in plan.parts.items()},
+    return {"name": plan.name, "priority": plan.priority, "device": plan.device,
+            **{_PART + name: choice for name, choice in plan.parts.items()},
             **{name: forms.written(value) for name, value in plan.config.items()}}  # fmt: skip
 
 
@@ -120,7 +124,12 @@ def plan_typed(kind: RunKind, typed: Mapping[str, str]) -> RunPlan:
     known = PLANS[kind].model_fields
     config: dict[str, object] = {name: typed.get(name, "") for name in known}
     parts = {name.removeprefix(_PART): choice for name, choice in typed.items() if name.startswith(_PART)}
-    return RunPlan(name=typed.get("name", ""), parts=parts, config=config)
+    return RunPlan(name=typed.get("name", ""), parts=parts, config=config, **_place(typed))
+
+
+def _place(typed: Mapping[str, str]) -> dict[str, str]:
+    """Its place in the line, where anything is said of it."""
+    return {name: typed[name] for name in ("priority", "device") if name in typed}
 
 
 def build(
@@ -140,7 +149,8 @@ def build(
                for part in PARTS[kind]],
         fields=[measuring.with_notes(session, project, each)
                 for each in forms.fields(kind, typed, wrong, preset=preset)],
-        presets=presets, preset=preset,
+        presets=presets, preset=preset, priority=typed.get("priority", Priority.normal),
+        device=typed.get("device", Where.any), wrong=wrong,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from app.runs.judged import short_warning
 from app.runs.models import Run, RunState
 from app.runs.schemas import kind_name
 from app.runs.turn import Labels, Turn, read_turn
+from app.runs.waiting import Wait
 
 DEFAULT_TARGETS = {"demonstrations": 40, "rankings": 200}
 ENOUGH = 0.8  # share of a batch's rankings at which the reward model is recommended: the last ones come slowly
@@ -119,7 +120,7 @@ def _training(
     shown = run.kind if run else kind
     name = {RunKind.ppo: "PPO"}.get(shown, kind_name(shown))
     if run is not None and run.state in (RunState.queued, RunState.running):
-        return _on_its_way(run, start, number, name, needs)
+        return _on_its_way(turn, run, start, number, name, needs)
     if run is not None and run.state == RunState.failed:
         return LoopStep(number, name, needs, _run_share(run), Mark.failed, "Failed", result=_short(run.error or ""),
                         link=_run_link(run, start), action=train)  # fmt: skip
@@ -139,11 +140,18 @@ _MAKES = {RunKind.sft: ModelKind.sft, RunKind.reward_model: ModelKind.reward, Ru
 _INSTEAD = {RunKind.ppo: (RunKind.dpo, RunKind.rloo)}  # other ways to what the step makes
 
 
-def _on_its_way(run: Run, start: str, number: int, name: str, needs: str) -> LoopStep:
+def _on_its_way(turn: Turn, run: Run, start: str, number: int, name: str, needs: str) -> LoopStep:
     said = f"step {run.step:,} of {run.total_steps:,}" if run.total_steps else run.progress_note or "starting"
     is_queued = run.state == RunState.queued
+    said = _waits(turn.waits.get(run.id)) if is_queued else said
     return LoopStep(number, name, needs, _run_share(run), Mark.live, "Queued" if is_queued else "Running",
-                    result="waits for a worker" if is_queued else said, link=_run_link(run, start))  # fmt: skip
+                    result=said, link=_run_link(run, start))  # fmt: skip
+
+
+def _waits(wait: Wait | None) -> str:
+    if wait is not None and wait.is_in_vain:
+        return _short(wait.why)
+    return f"waits for a worker, {wait.ahead:,} before it" if wait and wait.ahead else "waits for a worker"
 
 
 def _run_link(run: Run, start: str) -> Link:
@@ -181,7 +189,7 @@ def _sampling(turn: Turn, start: str) -> LoopStep:
     needs = f"{writer.name}, prompts" if writer else "a model, prompts"
     sample = Link(f"{start}/runs/new/sampling", "Sample…")
     if run is not None and run.state in (RunState.queued, RunState.running):
-        return _on_its_way(run, start, 3, "Completions", needs)
+        return _on_its_way(turn, run, start, 3, "Completions", needs)
     if run is not None and run.state == RunState.failed:
         return LoopStep(3, "Completions", needs, _run_share(run), Mark.failed, "Failed", result=_short(run.error or ""),
                         link=_run_link(run, start), action=sample)  # fmt: skip
@@ -234,7 +242,7 @@ def _evaluation(turn: Turn, start: str) -> LoopStep:
     run = turn.newest_sampling("evaluation")
     needs = "held-out prompts"
     if run is not None and run.state in (RunState.queued, RunState.running):
-        return _on_its_way(run, start, 7, "Evaluation", needs)
+        return _on_its_way(turn, run, start, 7, "Evaluation", needs)
     if turn.evaluation_labels.wanted:
         return _labeling(7, "Evaluation", needs, turn.evaluation_labels, start, waits="")
     if turn.model_of_kind(ModelKind.policy) is None:

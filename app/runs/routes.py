@@ -3,7 +3,7 @@
 import uuid
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
@@ -17,8 +17,9 @@ from app.projects import service as projects
 from app.projects.deps import CurrentProject
 from app.projects.models import Project
 from app.quality import service as quality
-from app.runs import creation, history, newform, overview, runpage, service, workers
+from app.runs import creation, history, line, newform, overview, runpage, service, waiting, workers
 from app.runs.configs import RunKind
+from app.runs.schemas import Priority
 
 router = APIRouter(prefix="/p/{slug}")
 
@@ -65,11 +66,13 @@ def set_targets(session: WriteSession, admin: Admin, project: CurrentProject, ty
 
 @router.get("/runs")
 def run_list(request: Request, session: ReadSession, _: Researcher, project: CurrentProject) -> Response:
+    lines = history.runs_of(session, project)
     return render(
         request,
         "runs/list.html",
-        lines=history.runs_of(session, project),
+        lines=lines,
         kinds=list(RunKind),
+        waits=waiting.waits_of(session, [each.run for each in lines]),
         workforce=workers.workforce(session),
     )
 
@@ -111,6 +114,7 @@ def _form(
         form=form,
         counts=counts if form.reads_data else [],
         error=error,
+        devices=workers.devices_in_words(session),
         workforce=workers.workforce(session),
     )
 
@@ -143,6 +147,19 @@ def run_page(
 def stop_run(session: WriteSession, admin: Admin, project: CurrentProject, run_id: uuid.UUID) -> Response:
     run = service.run_of_project(session, project, run_id)
     service.ask_to_stop(session, run, by=admin)
+    return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
+
+
+@router.post("/runs/{run_id}/priority")
+def set_priority(
+    session: WriteSession,
+    admin: Admin,
+    project: CurrentProject,
+    run_id: uuid.UUID,
+    priority: Annotated[Priority, Form()],
+) -> Response:
+    run = service.run_of_project(session, project, run_id)
+    line.set_priority(session, run, priority, by=admin)
     return RedirectResponse(f"/p/{project.slug}/runs/{run.id}", 303)
 
 

@@ -16,8 +16,9 @@ from app.runs.judged import Judged, judged
 from app.runs.models import Run, RunLogLine, RunMetric, RunSample, RunState
 from app.runs.newer_configs import RlooConfig
 from app.runs.ppo_config import PpoConfig
-from app.runs.schemas import PLANS, kind_name
+from app.runs.schemas import PLANS, Priority, kind_name
 from app.runs.service import FINAL
+from app.runs.waiting import Wait, wait_of
 from app.runs.workers import patience
 
 
@@ -60,7 +61,8 @@ class RunPage:
     judged: list[Judged]
     folds: Folds | None
     batch: Batch | None
-    queued_before: int
+    wait: Wait | None  # while it is queued
+    priorities: list[Priority]
     is_silent: bool  # it works, they say, but its worker gives no sign of life
     is_over: bool
 
@@ -95,7 +97,8 @@ def read_page(session: Session, run: Run) -> RunPage:
         judged=[judged(model) for model in made if model.kind == ModelKind.reward],
         folds=read_folds(run),
         batch=session.scalar(select(Batch).where(Batch.run_id == run.id)),
-        queued_before=creation.queued_before(session, run) if run.state == RunState.queued else 0,
+        wait=wait_of(session, run) if run.state == RunState.queued else None,
+        priorities=list(Priority),
         is_silent=_is_silent(run),
         is_over=run.state in FINAL,
     )  # fmt: skip

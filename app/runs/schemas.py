@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import BaseModel, model_validator
@@ -169,12 +170,31 @@ SUBJECT = {
 """The part whose model the run is about: its size decides the defaults, and it is the parent of what is made."""
 
 
+class Priority(StrEnum):
+    """The first go first, whatever else waits."""
+
+    high = "high"
+    normal = "normal"
+    low = "low"
+
+
+class Where(StrEnum):
+    """Which workers may take a run."""
+
+    any = "any"
+    gpu = "gpu"
+    cpu = "cpu"
+
+
 class RunPlan(BaseModel):
-    """A run as an admin asks for it: parts are ids of models or snapshots, or `new` / `new-round`."""
+    """A run as an admin asks for it: parts are ids of models or snapshots, or `new` / `new-round`; priority and device
+    are as they were typed."""
 
     name: str = ""
     parts: dict[str, str] = {}
     config: dict[str, object] = {}
+    priority: str = Priority.normal
+    device: str = Where.any
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -70,6 +71,7 @@ def claim(session: Session, run_id: uuid.UUID, *, worker: str) -> Run | None:
             state=RunState.running,
             claimed_by=f"{worker}#{uuid.uuid4().hex[:8]}",
             attempts=Run.attempts + 1,
+            claimed_at=now(),
             heartbeat_at=now(),
             started_at=func.coalesce(Run.started_at, now()),
             finished_at=None,
@@ -206,7 +208,15 @@ def _kept(run: Run) -> str:
     return "Nothing had been kept yet; “Continue” starts it over."
 
 
+def _count_work(run: Run, until: datetime) -> None:
+    """Its worker has it no more: the time that it had it counts for the project."""
+    if run.claimed_at is not None:
+        run.worked_seconds += max(0.0, (until - run.claimed_at).total_seconds())
+        run.worked_until, run.claimed_at = until, None
+
+
 def _end(session: Session, run: Run, state: RunState, text: str, *, level: str = "info") -> None:
+    _count_work(run, now())
     run.state, run.finished_at, run.claimed_by, run.progress_note = state, now(), None, ""
     run.is_cancel_asked = False
     _forget_shares(session, run)
@@ -227,6 +237,7 @@ def _forget_shares(session: Session, run: Run) -> None:
 
 
 def requeue(session: Session, run: Run, why: str) -> None:
+    _count_work(run, now())
     run.state, run.claimed_by, run.heartbeat_at, run.queued_at = RunState.queued, None, None, now()
     run.progress_note = ""
     _forget_shares(session, run)
@@ -237,6 +248,7 @@ def requeue(session: Session, run: Run, why: str) -> None:
 
 def end_abandoned(session: Session, run: Run) -> None:
     """A run whose worker went silent: hand it on, unless it was to stop or keeps killing its workers."""
+    _count_work(run, run.heartbeat_at or now())  # silence is no work
     if run.is_cancel_asked:
         _end(session, run, RunState.cancelled, f"Its worker is gone and it was to stop. {_kept(run)}")
     elif run.attempts >= MAX_ATTEMPTS:

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from app.core.clock import is_far, now
 from app.core.queue import JobName, enqueue
 from app.registry.models import Model, ModelState
-from app.runs import service
+from app.runs import line, service
 from app.runs.models import Run, RunState
-from app.runs.workers import idle_workers, patience
+from app.runs.workers import Device, device_of, idle_workers, patience
 
 # A nudge needs this long at most to reach an idle worker; what is queued for longer has lost its message.
 NUDGE_TAKES = timedelta(seconds=3)
@@ -40,16 +40,31 @@ def _hand_on_silent_runs(session: Session, at: datetime) -> int:
 
 
 def _nudge_again(session: Session, at: datetime) -> int:
-    """Send the oldest waiting rows again, as many as there are idle workers: a busy worker sweeps when it is done."""
+    """Send what waits again, to as many as are idle: a busy worker sweeps when it is done."""
     idle = len(idle_workers(session, at))
     if not idle:
         return 0
-    waiting = select(Run.id).where(Run.state == RunState.queued, is_far(Run.queued_at, at, NUDGE_TAKES))
-    runs = list(session.scalars(waiting.order_by(Run.queued_at).limit(idle)))
     adding = select(Model.id).where(Model.state == ModelState.adding, is_far(Model.created_at, at, ADDING_TAKES))
     models = list(session.scalars(adding.limit(idle)))
-    for run_id in runs:
-        enqueue(session, JobName.run, run_id)
     for model_id in models:
         enqueue(session, JobName.add_model, model_id)
-    return len(runs) + len(models)
+    return nudge_able(session, at=at, after=NUDGE_TAKES) + len(models)
+
+
+def nudge_able(
+    session: Session, *, at: datetime | None = None, after: timedelta = timedelta(0), but_for: Device | None = None
+) -> int:
+    """Send each idle worker that can take one of the queued runs a nudge of its own: one for whoever comes first could
+    meet a worker that can't, again and again. What `but_for` can hold is left to it."""
+    at = at or now()
+    idle = idle_workers(session, at)
+    waiting = [each for each in line.in_order(session, at=at) if abs(at - each.queued_at) >= after] if idle else []
+    waiting = [each for each in waiting if but_for is None or not line.can_hold(but_for, each)]
+    sent = 0
+    for worker in idle:
+        own = next((each for each in waiting if line.can_hold(device_of(worker), each)), None)
+        if own is not None:
+            waiting.remove(own)
+            enqueue(session, JobName.run, own.id, to=worker.name)
+            sent += 1
+    return sent

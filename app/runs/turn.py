@@ -18,6 +18,7 @@ from app.registry.models import Model, ModelKind
 from app.runs.configs import RunKind
 from app.runs.inputs import LEAST_RANKINGS
 from app.runs.models import Run
+from app.runs.waiting import Wait, waits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Turn:
     demonstration_labels: Labels
     ranking_labels: Labels
     evaluation_labels: Labels
+    waits: dict[uuid.UUID, Wait]  # of those that are queued
 
     @property
     def run_ids(self) -> set[uuid.UUID]:
@@ -75,7 +77,7 @@ def read_turn(session: Session, project: Project, turn: Round) -> Turn:
         has_held_out_labelers=any(person.group == Group.held_out for person in projects.members(session, project)),
         demonstration_labels=_labels(session, batches, BatchKind.demonstration),
         ranking_labels=_labels(session, batches, BatchKind.ranking),
-        evaluation_labels=_labels(session, batches, BatchKind.evaluation),
+        evaluation_labels=_labels(session, batches, BatchKind.evaluation), waits=waits_of(session, runs),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from app.core.clock import is_far, now
 from app.core.config import get_settings
 from app.core.queue import Queue
 from app.runs.models import Worker
+from app.runs.needs import gib
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,28 @@ class Workforce:
         return ", ".join([f"{count} worker{'s' if count != '1' else ''} {what}", *rest])
 
 
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What a worker works with: the GPU where it has one, else the machine."""
+
+    name: str
+    has_gpu: bool = False
+    memory: int | None = None  # bytes; none: not known
+
+    def __str__(self) -> str:
+        return self.name if self.memory is None else f"{self.name}, {gib(self.memory)}"
+
+
 def report(
-    session: Session, name: str, *, device: str, run_id: uuid.UUID | None, queue: Queue = Queue.touchstone
+    session: Session, name: str, *, device: Device, run_id: uuid.UUID | None, queue: Queue = Queue.touchstone
 ) -> None:
     """The worker is alive, and works on `run_id` (none: it waits)."""
-    session.merge(Worker(name=name, queue=queue, device=device, heartbeat_at=now(), run_id=run_id))
+    session.merge(Worker(name=name, queue=queue, device=device.name, has_gpu=device.has_gpu, memory=device.memory,
+                         heartbeat_at=now(), run_id=run_id))  # fmt: skip
+
+
+def device_of(worker: Worker) -> Device:
+    return Device(worker.device, worker.has_gpu, worker.memory)
 
 
 def sign_off(session: Session, name: str) -> None:
@@ -50,11 +68,28 @@ def live_workers(session: Session, at: datetime | None = None) -> list[Worker]:
     return list(session.scalars(select(Worker).where(~is_silent).order_by(Worker.name)))
 
 
+def run_workers(session: Session, at: datetime | None = None) -> list[Worker]:
+    """Those that take runs, at work or idle."""
+    return [worker for worker in live_workers(session, at) if worker.queue == Queue.touchstone]
+
+
 def idle_workers(session: Session, at: datetime | None = None) -> list[Worker]:
     """Those that a queued run can be given to."""
-    return [
-        worker for worker in live_workers(session, at) if worker.run_id is None and worker.queue == Queue.touchstone
-    ]
+    return [worker for worker in run_workers(session, at) if worker.run_id is None]
+
+
+def devices_in_words(session: Session) -> str:
+    """What could take a run now: `Now alive: 1 with a GPU (139.8 GiB), 2 without (31.3 GiB at most).`"""
+    alive = [device_of(worker) for worker in run_workers(session)]
+    said = []
+    for words, own in (
+        ("with a GPU", [d for d in alive if d.has_gpu]),
+        ("without", [d for d in alive if not d.has_gpu]),
+    ):
+        largest = max((device.memory or 0 for device in own), default=0)
+        if own:
+            said.append(f"{len(own)} {words}" + (f" ({gib(largest)}{' at most' * (len(own) > 1)})" if largest else ""))
+    return f"Now alive: {', '.join(said)}." if said else "No worker is alive now."
 
 
 def has_sampling_worker(session: Session, at: datetime | None = None) -> bool:

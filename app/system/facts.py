@@ -4,7 +4,6 @@ import platform
 import shutil
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -12,11 +11,14 @@ from sqlalchemy.orm import Session
 from app.core import broker
 from app.core.clock import is_far, now
 from app.core.config import get_settings
+from app.core.memory import memory as memory_here
 from app.core.queue import Queue
 from app.projects.models import Project
 from app.prompts.models import ImportState, PromptImport
+from app.runs import line
 from app.runs.code_version import code_version
 from app.runs.models import Run, RunState, Worker
+from app.runs.waiting import Wait, waits_of
 from app.runs.workers import patience
 
 # A run that nobody took for so long waits for a worker that is not there, or behind others.
@@ -36,6 +38,14 @@ class WorkerFact:
 class RunFact:
     run: Run
     project: Project
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedFact:
+    run: Run
+    project: Project
+    wait: Wait
+    had: float  # seconds of the workers that its project had of late
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,15 @@ def stuck_runs(session: Session) -> list[RunFact]:
     return [RunFact(run, project) for run, project in session.execute(query)]
 
 
+def queued_runs(session: Session) -> list[QueuedFact]:
+    """Those that go first, in their order."""
+    first = [each.id for each in line.in_order(session)[:SHOWN]]
+    query = select(Run, Project).join(Project).where(Run.id.in_(first))
+    found = {run.id: (run, project) for run, project in session.execute(query)}
+    waits, had = waits_of(session, [run for run, _ in found.values()]), line.worked(session)
+    return [QueuedFact(*found[id_], waits[id_], had.get(found[id_][1].id, 0.0)) for id_ in first if id_ in waits]
+
+
 def failed_runs(session: Session) -> list[RunFact]:
     query = select(Run, Project).join(Project).where(Run.state == RunState.failed)
     newest = query.order_by(Run.finished_at.desc()).limit(SHOWN)
@@ -111,12 +130,9 @@ def disk() -> Space:
 
 
 def memory() -> Space | None:
-    """Of this machine, as Linux tells it; none elsewhere."""
-    table = Path("/proc/meminfo")
-    if not table.is_file():
-        return None
-    kib = {name: int(rest.split()[0]) for name, rest in (line.split(":", 1) for line in table.read_text().splitlines())}
-    return Space(1024 * (kib["MemTotal"] - kib["MemAvailable"]), 1024 * kib["MemTotal"])
+    """Of this machine, or as much of it as this process may have; none where the system does not say."""
+    found = memory_here()
+    return Space(found.total - found.free, found.total) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +142,7 @@ class Facts:
     workers: list[WorkerFact]
     depths: dict[Queue, int] | None
     states: dict[RunState, int]
+    line: list[QueuedFact]
     stuck: list[RunFact]
     failed: list[RunFact]
     imports: list[ImportFact]
@@ -136,7 +153,8 @@ class Facts:
 
 def read(session: Session) -> Facts:
     return Facts(
-        workers(session), queue_depths(), runs_by_state(session), stuck_runs(session), failed_runs(session),
+        workers(session), queue_depths(), runs_by_state(session), queued_runs(session),
+        stuck_runs(session), failed_runs(session),
         failed_imports(session), disk(), memory(), versions(session),
     )  # fmt: skip
 

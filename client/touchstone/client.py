@@ -175,19 +175,21 @@ class Project:
 
     def start_run(
         self, kind: str, *, name: str = "", preset: str = "", parts: Mapping[str, Model | Snapshot | str] | None = None,
-        **config: Any,
+        priority: str = "normal", device: str = "any", **config: Any,
     ) -> Run:  # fmt: skip
         """Freeze what the run reads, and queue it. What is left out is what the page of a new run starts with: the
         newest models, everything labelled so far, the settings for a model of this size.
 
         `kind`: sft, reward_model, cross_validation, ppo, dpo, rloo, sampling, evaluation, prefix_contest or
         reward_evaluation.
-        `parts`: models and snapshots by the part that they play, such as `{"base": model}`. `config`: settings other
+        `parts`: models and snapshots by the part that they play, such as `{"base": model}`. `priority`: high, normal
+        or low. `device`: which workers may take it, any, or those with a gpu or only a cpu. `config`: settings other
         than the preset's.
         """
         chosen = {part: each if isinstance(each, str) else each.id for part, each in (parts or {}).items()}
-        body = {"kind": kind, "name": name, "preset": preset, "parts": chosen, "config": config}
-        return self._run(self.connection.post(f"{self._api}/runs", {**body, "key": uuid.uuid4().hex}))
+        body = {"kind": kind, "name": name, "preset": preset, "parts": chosen, "config": config, "priority": priority,
+                "device": device, "key": uuid.uuid4().hex}  # fmt: skip
+        return self._run(self.connection.post(f"{self._api}/runs", body))
 
     def webhooks(self) -> list[Webhook]:
         """The addresses that are told what happens here. For admins."""

@@ -18,7 +18,11 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it was when it was asked for; `refreshed()` asks again."""
+    """A run as it was when it was asked for; `refreshed()` asks again.
+
+    While it is queued, `ahead` go before it and `waits` says why. `device`: any, gpu or cpu. `memory_on_gpu` and
+    `memory_on_cpu`: bytes it needs at least there.
+    """
 
     id: str
     name: str
@@ -27,6 +31,12 @@ class Run:
     step: int
     total_steps: int | None
     note: str
+    priority: str
+    device: str
+    memory_on_gpu: int
+    memory_on_cpu: int
+    ahead: int | None
+    waits: str | None
     error: str | None
     config: dict[str, Any]
     inputs: list[dict[str, Any]]
@@ -77,6 +87,11 @@ class Run:
     def log(self) -> Iterator[str]:
         """The lines of its log, oldest first."""
         return (line["text"] for line in self.connection.pages(f"/api/v1/runs/{self.id}/log"))
+
+    def prioritize(self, priority: str) -> "Run":
+        """Move it in the line: high, normal or low. For admins."""
+        said = self.connection.post(f"/api/v1/runs/{self.id}/priority", {"priority": priority})
+        return read(Run, said, connection=self.connection)
 
     def stop(self) -> "Run":
         """Ask it to stop at its next step."""

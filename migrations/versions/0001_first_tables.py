@@ -680,11 +680,42 @@ def upgrade() -> None:
             ),
             nullable=False,
         ),
+        sa.Column(
+            "priority",
+            sa.Enum(
+                "high",
+                "normal",
+                "low",
+                name="priority",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column(
+            "device",
+            sa.Enum(
+                "any",
+                "gpu",
+                "cpu",
+                name="where",
+                native_enum=False,
+                create_constraint=True,
+                length=32,
+            ),
+            nullable=False,
+        ),
+        sa.Column("gpu_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("cpu_bytes", sa.BigInteger(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
         sa.Column("total_steps", sa.Integer(), nullable=True),
         sa.Column("checkpoint_step", sa.Integer(), nullable=True),
         sa.Column("progress_note", sa.String(), nullable=False),
         sa.Column("claimed_by", sa.String(), nullable=True),
+        sa.Column("claimed_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
+        sa.Column("worked_seconds", sa.Double(), nullable=False),
+        sa.Column("worked_until", app.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("heartbeat_at", app.core.db.UtcDateTime(timezone=True), nullable=True),
         sa.Column("queued_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
@@ -709,6 +740,7 @@ def upgrade() -> None:
     with op.batch_alter_table("run", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_run_project_id_created_at"), ["project_id", "created_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_run_state_heartbeat_at"), ["state", "heartbeat_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_run_worked_until"), ["worked_until"], unique=False)
 
     op.create_table(
         "batch",
@@ -808,7 +840,7 @@ def upgrade() -> None:
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("revision", sa.String(), nullable=True),
         sa.Column("storage_key", sa.String(), nullable=True),
-        sa.Column("parameters", sa.Integer(), nullable=True),
+        sa.Column("parameters", sa.BigInteger(), nullable=True),
         sa.Column("context", sa.Integer(), nullable=True),
         sa.Column("metrics", sa.JSON(), nullable=False),
         sa.Column("notes", sa.String(), nullable=False),
@@ -902,6 +934,8 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("device", sa.String(), nullable=False),
+        sa.Column("has_gpu", sa.Boolean(), nullable=False),
+        sa.Column("memory", sa.BigInteger(), nullable=True),
         sa.Column("heartbeat_at", app.core.db.UtcDateTime(timezone=True), nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["run.id"], name=op.f("fk_worker_run_id_run")),

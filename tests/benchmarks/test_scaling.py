@@ -57,7 +57,7 @@ def test_parameters_and_flops_are_those_of_a_real_model(tied: bool) -> None:
 def test_bytes_a_parameter_are_those_of_the_optimizer_and_of_the_worker() -> None:
     torch = pytest.importorskip("torch")
     from app.runs.configs import RunKind
-    from workers.jobs.memory import bytes_needed
+    from app.runs.needs import bytes_needed
 
     weight = torch.nn.Parameter(torch.zeros(1000))
     optimizer = torch.optim.AdamW([weight])

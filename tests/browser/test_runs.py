@@ -15,6 +15,7 @@ from app.runs import service, workers
 from app.runs.configs import RunKind
 from app.runs.models import Run
 from app.runs.service import Written
+from app.runs.workers import Device
 from tests.app.runs.rows import make_run, make_starter
 from tests.browser.axe import serious_faults
 from tests.factories import make_model
@@ -35,7 +36,7 @@ def run(project: Project, base: Model) -> Run:
         queued = make_run(session, project, kind=RunKind.ppo, name="ppo-round-1", model=base)
         run = service.claim(session, queued.id, worker="box-1")
         assert run is not None
-        workers.report(session, "box-1", device="cpu", run_id=run.id)
+        workers.report(session, "box-1", device=Device("cpu"), run_id=run.id)
     for step in range(1, 4):
         _step(run, step)
     return run

@@ -86,7 +86,10 @@ def test_a_run_is_started_followed_and_waited_for(connect: Connect, admin: Perso
     assert (run.state, run.config["epochs"], run.is_over) == ("queued", 2, False)
     assert run.stop().state == "cancelled"
     assert run.resume().state == "queued"
-    assert [each.id for each in mine.runs(kind="sft", state="queued")] == [mine.run(run.id).id]
+    assert (run.priority, run.device, run.waits) == ("normal", "any", "No worker is running.")
+    assert run.prioritize("high").priority == "high"
+    assert mine.start_run("sft", priority="low", device="gpu").ahead == 1
+    assert mine.run(run.id).id in [each.id for each in mine.runs(kind="sft", state="queued")]
 
 
 def test_each_step_comes_once_until_the_run_is_over(connect: Connect, researcher: Person, project: Project) -> None:

@@ -18,7 +18,8 @@ from app.core.storage import get_artefacts
 from app.playground import line
 from app.playground.line import Asked
 from app.registry.models import Model, ModelState
-from workers.jobs.memory import FROZEN, bytes_free
+from app.runs.needs import FROZEN
+from workers.jobs.memory import bytes_free
 from workers.jobs.pulse import Pulse
 from workers.jobs.shelf import Shelf
 from workers.jobs.told import Told

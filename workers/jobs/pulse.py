@@ -16,11 +16,13 @@ from app.core.clock import now
 from app.core.config import get_settings
 from app.core.db import writing
 from app.core.errors import DomainError
+from app.core.memory import memory as memory_here
 from app.core.queue import Queue
 from app.prompts.intake import service as imports
 from app.prompts.models import PromptImport
 from app.runs import service, shares, workers
 from app.runs.models import Run, SamplingShare
+from app.runs.workers import Device
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +33,7 @@ class Pulse:
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}"
         self.is_shutting_down = False
-        self._device = "cpu"
+        self.device = Device("cpu")
         self._queue = Queue.touchstone
         self._run_id: uuid.UUID | None = None
         self._say_alive: Callable[[Session], object] = lambda _: None  # of what it works on
@@ -40,7 +42,7 @@ class Pulse:
 
     def start(self, queue: Queue = Queue.touchstone) -> None:
         self._queue = queue
-        self._device = "imports" if queue is Queue.imports else device_name()
+        self.device = Device("imports") if queue is Queue.imports else own_device()
         self.beat()
         self._thread.start()
 
@@ -85,7 +87,7 @@ class Pulse:
 
     def _report(self, session: Session) -> None:
         say_alive = self._say_alive
-        workers.report(session, self.name, device=self._device, run_id=self._run_id, queue=self._queue)
+        workers.report(session, self.name, device=self.device, run_id=self._run_id, queue=self._queue)
         workers.forget_dead(session, before=now() - timedelta(days=1))
         say_alive(session)
 
@@ -103,10 +105,12 @@ class Pulse:
             logger.warning("a heartbeat was left out: %s", error, exc_info=is_ours)
 
 
-def device_name() -> str:
-    """The GPU's name, or how many CPU threads there are."""
+def own_device() -> Device:
+    """The GPU where there is one, else the machine, with its memory."""
     import torch
 
     if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name())
-    return f"cpu, {torch.get_num_threads()} threads"
+        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        return Device(str(torch.cuda.get_device_name()), has_gpu=True, memory=int(memory))
+    machine = memory_here()
+    return Device(f"cpu, {torch.get_num_threads()} threads", memory=machine.total if machine else None)

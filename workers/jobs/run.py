@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import torch
 from safetensors import SafetensorError
+from sqlalchemy.orm import Session
 
 from app.core.errors import DomainError
-from app.runs import service
+from app.runs import line, service
 from app.runs.configs import RunKind
 from app.runs.models import Run
 from app.runs.service import ClaimLost
+from app.runs.sweep import nudge_able
 from workers.jobs import (
     cross_validation,
     dpo,
@@ -50,17 +52,38 @@ JOBS: dict[RunKind, Job] = {
 }
 
 
-def work_on(run_id: uuid.UUID, pulse: Pulse) -> None:
-    """Claim the run and work on it to its end, a stop, or the worker's shutdown. A duplicate does nothing."""
-    run = patiently(lambda session: service.claim(session, run_id, worker=pulse.name))
+def work_on_next(pulse: Pulse, told: Callable[[Run], None]) -> None:
+    """Claim the run that is next for this worker, say which, and work on it. Without one, the message was a
+    duplicate or met the wrong worker: then those that can take what this one can't are sent for."""
+    run = patiently(lambda session: _next(session, pulse))
     if run is None:
-        logger.info("run %s is claimed or ended already", run_id)
+        logger.info("nothing in the line is for this worker")
         return
+    told(run)
+    _work_to_its_end(run, pulse)
+
+
+def _next(session: Session, pulse: Pulse) -> Run | None:
+    run = line.claim_next(session, worker=pulse.name, device=pulse.device)
+    if run is None:
+        nudge_able(session, but_for=pulse.device)
+    return run
+
+
+def work_on(run_id: uuid.UUID, pulse: Pulse) -> None:
+    """Claim this run, whatever waits before it, and work on it; one that is claimed or ended already is left alone."""
+    run = patiently(lambda session: service.claim(session, run_id, worker=pulse.name))
+    if run is not None:
+        _work_to_its_end(run, pulse)
+
+
+def _work_to_its_end(run: Run, pulse: Pulse) -> None:
+    """Or to a stop, or to the worker's shutdown."""
     with pulse.during(run):
         try:
             _work(open_claimed(run, pulse))
         except ClaimLost:
-            logger.warning("run %s was taken over by another worker", run_id)
+            logger.warning("run %s was taken over by another worker", run.id)
         except Exception as error:  # the edge of a job: whatever broke, the run must say so
             _fail(run, error)
         finally:

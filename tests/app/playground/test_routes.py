@@ -24,6 +24,7 @@ from app.registry.models import Model, ModelKind, ModelState
 from app.runs import service as runs
 from app.runs import workers
 from app.runs.configs import RunKind
+from app.runs.workers import Device
 from tests.app.playground.answering import idle_worker
 from tests.app.runs.rows import make_run
 from tests.conftest import SignIn
@@ -188,8 +189,8 @@ def test_without_a_worker_or_redis_it_says_so_and_loses_nothing(
     assert "touchstone worker --queue playground" in answer.text
     assert "Tell me of the sea." in answer.text
     with writing() as session:
-        workers.report(session, "box-1", device="cpu", run_id=None)
-        workers.report(session, "importer", device="imports", run_id=None, queue=Queue.imports)
+        workers.report(session, "box-1", device=Device("cpu"), run_id=None)
+        workers.report(session, "importer", device=Device("imports"), run_id=None, queue=Queue.imports)
     answer = browser.post(_address(project), data=_form(models))
     assert answer.status_code == 503
     assert "The queue (Redis) does not answer" in answer.text
@@ -321,13 +322,13 @@ def test_a_question_says_what_it_waits_for(asked: Asked, project: Project) -> No
         run = make_run(session, project, kind=RunKind.sft, name="sft-2")
         claimed = runs.claim(session, run.id, worker="box-1")
         assert claimed is not None
-        workers.report(session, "box-1", device="cpu", run_id=run.id)
+        workers.report(session, "box-1", device=Device("cpu"), run_id=run.id)
     note = _first_word(asked)
     assert note["words"] == "The only worker is at work on the run sft-2."
     assert "touchstone worker --queue playground" in str(note["mend"])
     with writing() as session:
         other = make_run(session, make_project(session), kind=RunKind.sft, name="secret")
-        workers.report(session, "box-2", device="cpu", run_id=other.id)
+        workers.report(session, "box-2", device=Device("cpu"), run_id=other.id)
     assert _first_word(asked)["words"] == ("All 2 workers are at work on the run sft-2 and a run of another project.")
     with writing() as session:
         for name in ("box-1", "box-2"):

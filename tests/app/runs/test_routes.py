@@ -18,6 +18,7 @@ from app.runs import creation, service, workers
 from app.runs.configs import RunKind
 from app.runs.models import Run, RunState
 from app.runs.service import TrainedModel, Written
+from app.runs.workers import Device
 from tests.app.runs.rows import make_run, make_starter
 from tests.conftest import SignIn
 from tests.factories import make_model, make_project
@@ -301,7 +302,7 @@ def test_a_running_run_is_shown_live_until_it_ends(admin: Person, sign_in: SignI
                 samples=[Written("A <b>dog</b>", "Once", "Once upon")],
                 checkpointed=step == 2,
             )
-        workers.report(session, "box-1", device="cpu", run_id=run.id)
+        workers.report(session, "box-1", device=Device("cpu"), run_id=run.id)
     browser, here = sign_in(admin), f"/p/{project.slug}/runs/{run.id}"
     page = browser.get(here).text
     progress = (

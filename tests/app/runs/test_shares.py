@@ -14,6 +14,7 @@ from app.runs import service, shares, workers
 from app.runs.models import Run, SamplingShare
 from app.runs.service import ClaimLost
 from app.runs.sweep import sweep
+from app.runs.workers import Device
 from tests.app.runs.rows import make_run, make_running
 from tests.factories import make_person, make_project
 
@@ -36,7 +37,7 @@ def _claim(run: Run) -> str:
 
 
 def _nudges(session: Session) -> list[tuple[str, str]]:
-    return [(name.value, argument) for name, argument in session.info.get("nudges", [])]
+    return [(name.value, argument) for name, argument, _ in session.info.get("nudges", [])]
 
 
 def _standing(session: Session, run: Run) -> shares.Standing:
@@ -163,11 +164,11 @@ def test_a_share_asked_for_again_is_another_one(session: Session, running: Run) 
 
 
 def test_the_trainer_hears_of_a_stop_and_of_live_sampling_workers(session: Session, running: Run) -> None:
-    workers.report(session, "worker-1", device="cpu", run_id=running.id)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=running.id)
     session.flush()
     before = _standing(session, running)
     assert (before.is_stop_asked, before.has_worker) == (False, False)
-    workers.report(session, "sampler-1", device="cpu", run_id=None, queue=Queue.sampling)
+    workers.report(session, "sampler-1", device=Device("cpu"), run_id=None, queue=Queue.sampling)
     service.ask_to_stop(session, running, by=make_person(session, role=Role.admin))
     session.flush()
     after = _standing(session, running)
@@ -176,12 +177,12 @@ def test_the_trainer_hears_of_a_stop_and_of_live_sampling_workers(session: Sessi
 
 def test_sampling_workers_are_not_counted_on_for_runs(session: Session) -> None:
     make_run(session, make_project(session))
-    workers.report(session, "sampler-1", device="cpu", run_id=None, queue=Queue.sampling)
+    workers.report(session, "sampler-1", device=Device("cpu"), run_id=None, queue=Queue.sampling)
     session.flush()
     assert workers.idle_workers(session) == []
     assert str(workers.workforce(session)) == "No worker running, 1 sampling"
     assert sweep(session, at=now() + timedelta(seconds=5)).nudged == 0
-    workers.report(session, "worker-1", device="cpu", run_id=None)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=None)
     session.flush()
     assert str(workers.workforce(session)) == "1 worker idle, 1 sampling"
     assert sweep(session, at=now() + timedelta(seconds=5)).nudged == 1

@@ -12,6 +12,7 @@ from app.registry.models import ModelState
 from app.runs import service, workers
 from app.runs.models import RunState, Worker
 from app.runs.sweep import sweep
+from app.runs.workers import Device
 from tests.app.runs.rows import make_run, make_running
 from tests.factories import make_model, make_person, make_project
 
@@ -22,7 +23,7 @@ def own_project(session: Session) -> Project:
 
 
 def _nudges(session: Session) -> list[tuple[str, str]]:
-    return [(name.value, argument) for name, argument in session.info.get("nudges", [])]
+    return [(name.value, argument) for name, argument, _ in session.info.get("nudges", [])]
 
 
 def test_a_silent_run_is_queued_and_sent_again(session: Session, own_project: Project) -> None:
@@ -38,12 +39,12 @@ def test_what_was_written_before_a_clock_was_set_back_is_not_fresh(session: Sess
     silent = make_running(session, own_project, silent_for=-3600)
     waiting = make_run(session, own_project, state=RunState.queued)
     waiting.queued_at = now() + timedelta(hours=1)
-    workers.report(session, "of-yesterday", device="cpu", run_id=None)
+    workers.report(session, "of-yesterday", device=Device("cpu"), run_id=None)
     session.flush()
     session.get_one(Worker, "of-yesterday").heartbeat_at = now() + timedelta(hours=1)
     session.flush()
     assert [each.name for each in workers.live_workers(session)] == []
-    workers.report(session, "alive", device="cpu", run_id=None)
+    workers.report(session, "alive", device=Device("cpu"), run_id=None)
     session.flush()
     swept = sweep(session)
     assert (swept.abandoned, swept.nudged, silent.state) == (1, 1, RunState.queued)
@@ -86,7 +87,7 @@ def test_a_lost_nudge_is_sent_again_where_a_worker_waits(session: Session, own_p
     run = make_run(session, own_project)
     later = now() + timedelta(seconds=5)
     assert sweep(session, at=later).nudged == 0
-    workers.report(session, "worker-1", device="cpu", run_id=None)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=None)
     session.flush()
     assert sweep(session, at=later).nudged == 1
     assert _nudges(session) == [("touchstone.run", str(run.id))]
@@ -95,14 +96,14 @@ def test_a_lost_nudge_is_sent_again_where_a_worker_waits(session: Session, own_p
 def test_a_busy_worker_gets_no_more_nudges(session: Session, own_project: Project) -> None:
     busy = make_running(session, own_project)
     make_run(session, own_project)
-    workers.report(session, "worker-1", device="cpu", run_id=busy.id)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=busy.id)
     session.flush()
     assert sweep(session, at=now() + timedelta(seconds=5)).nudged == 0
 
 
 def test_a_fresh_run_is_not_sent_twice(session: Session, own_project: Project) -> None:
     make_run(session, own_project)
-    workers.report(session, "worker-1", device="cpu", run_id=None)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=None)
     session.flush()
     assert sweep(session).nudged == 0
 
@@ -111,7 +112,7 @@ def test_a_model_left_half_added_is_sent_again(session: Session, own_project: Pr
     model = make_model(session, own_project)
     model.state = ModelState.adding
     model.created_at = now() - timedelta(minutes=11)
-    workers.report(session, "worker-1", device="cpu", run_id=None)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=None)
     session.flush()
     assert sweep(session).nudged == 1
     assert _nudges(session) == [("touchstone.add_model", str(model.id))]
@@ -120,8 +121,8 @@ def test_a_model_left_half_added_is_sent_again(session: Session, own_project: Pr
 def test_workers_are_counted_while_they_beat(session: Session, own_project: Project) -> None:
     assert str(workers.workforce(session)) == "No worker running"
     busy = make_running(session, own_project)
-    workers.report(session, "worker-1", device="cpu", run_id=busy.id)
-    workers.report(session, "worker-2", device="cpu", run_id=None)
+    workers.report(session, "worker-1", device=Device("cpu"), run_id=busy.id)
+    workers.report(session, "worker-2", device=Device("cpu"), run_id=None)
     session.flush()
     assert str(workers.workforce(session)) == "1 worker busy, 1 idle"
     workers.sign_off(session, "worker-1")
