@@ -26,6 +26,7 @@ from app.core.config import Settings
 from app.core.db import make_engine, writing
 from tests.app.runs.rows import make_running
 from tests.factories import make_project
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "correcthorse"  # what .env would hold
@@ -154,9 +155,7 @@ def test_images_do_not_run_as_root() -> None:
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A Redis on a TCP port, as in the containers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     arguments = SERVICES["redis"]["command"][1:]
     server = subprocess.Popen(
         [embedded_redis.redis_server(), "--port", str(port), "--dir", tmp_path, "--bind", "127.0.0.1", *arguments],

@@ -19,9 +19,9 @@ from app.core.config import Settings
 from app.core.db import get_engine, writing
 from app.core.migrate import current_revision, newest_revision
 from tests.app.labeling.rows import make_ranking_batch
-from tests.browser.conftest import free_port
 from tests.chaos.people import doubled, unlike
 from tests.factories import make_project
+from tests.ports import free_port
 from tests.proxies import BASE, Process, Proxy, wait_for
 from tests.system.labelers import Labelers
 

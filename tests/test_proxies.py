@@ -14,7 +14,7 @@ from app.accounts.models import Person, SignIn
 from app.core.config import Settings
 from app.core.db import reading, writing
 from app.serving import config_of, listen
-from tests.browser.conftest import free_port
+from tests.ports import free_port
 from tests.proxies import BASE, Proxy
 
 PASSWORD = "three red boats"

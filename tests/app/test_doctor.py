@@ -14,6 +14,7 @@ from app.core.clock import now
 from app.core.config import Settings
 from app.findings import Finding, State
 from tests.conftest import forget_settings
+from tests.ports import free_port
 
 Change = Callable[..., Settings]
 
@@ -22,9 +23,7 @@ Change = Callable[..., Settings]
 def settings(installation: Settings, tmp_path: Path) -> Settings:
     """Settings of a sound installation."""
     tmp_path.chmod(0o700)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    return installation.model_copy(update={"port": port})
+    return installation.model_copy(update={"port": free_port()})
 
 
 @pytest.fixture

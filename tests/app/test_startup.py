@@ -20,6 +20,7 @@ from app.core.config import LogFormat, Settings
 from app.core.db import reading, writing
 from app.serving import CannotStart, listen
 from app.startup import FIRST_ADMIN, banner, children, claim_state_folder, prepare
+from tests.ports import free_port
 
 WAIT = 60.0
 
@@ -135,8 +136,7 @@ class Running:
     """`touchstone up` as a person starts it."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.lines: list[str] = []
         self.process = subprocess.Popen(
             [Path(sys.executable).with_name("touchstone"), "up"],

@@ -1,13 +1,12 @@
 """A real Chromium on a real server: the installation of one test, served on a port of its own."""
 
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from app.accounts import service as accounts
 from app.accounts.deps import COOKIE
@@ -16,8 +15,10 @@ from app.core.config import Settings
 from app.core.db import writing
 from app.main import create_app
 from app.projects.models import Project
+from tests.ports import free_port
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=20_000)  # the default of 5 s is short where other tests keep the cores busy
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
@@ -46,12 +47,6 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
     yield browser
     browser.close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

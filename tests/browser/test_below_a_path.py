@@ -14,9 +14,9 @@ from app.accounts.models import Person, Role
 from app.core.db import reading, writing
 from app.labeling.models import Ranking
 from app.projects.models import Project
-from tests.browser.conftest import free_port
 from tests.browser.ranking_desk import open_items, submitted
 from tests.browser.test_hostile_texts import WATCH, addresses_of, walk
+from tests.ports import free_port
 from tests.proxies import BASE, Proxy
 from tests.security.hostile import fill
 

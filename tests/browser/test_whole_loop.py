@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import free_port
+from tests.ports import free_port
 from tests.system.installation import PASSWORD, Installation
 
 pytestmark = pytest.mark.train

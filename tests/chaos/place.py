@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from tests.chaos.disk import Disk
 from tests.chaos.lines import Network, make_network
 from tests.chaos.servers import Server, start_postgres, start_redis
 from tests.factories import make_person
+from tests.ports import free_port
 from tests.system.installation import Installation
 from tests.system.loop import Loop
 
@@ -167,8 +167,3 @@ _MARKS = {
     "scheduler": "workers.scheduler",
     "redis": "redis-server",
 }
-
-
-def free_port() -> int:
-    with socket.create_server(("0.0.0.0", 0)) as probe:
-        return int(probe.getsockname()[1])

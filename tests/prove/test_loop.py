@@ -18,7 +18,7 @@ from app.projects.service import project_by_slug
 from app.registry.models import Model
 from app.runs.models import Run
 from app.simulation.utility import share_mentioned, share_repeated, utility, warmth_of_ending
-from tests.browser.conftest import free_port
+from tests.ports import free_port
 from tests.prove.estimates import clustered_mean
 from tests.system.forms import form_values
 from tests.system.installation import Installation

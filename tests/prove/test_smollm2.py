@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.runs.models import Run
-from tests.browser.conftest import free_port
+from tests.ports import free_port
 from tests.system.installation import Installation
 from tests.system.loop import Loop, first_admin
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import free_port
+from tests.ports import free_port
 from tests.system.installation import Installation
 
 if importlib.util.find_spec("torch") is None:

@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 from typing import Self
 
 from app.core.broker import BrokerAway, waiting
 from app.core.config import Settings
+from tests.ports import free_port
 from tests.workers.jobs.processes import eventually
 
 # Debian's command on the PATH would become another user; that one is behind it.
@@ -19,14 +19,6 @@ PASSWORD = "geheim-7"
 SETTINGS = "[{rabbit, [{consumer_timeout, 2000}, {channel_tick_interval, 500}]}]."
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 class RabbitMQ:
     """`with RabbitMQ(folder) as rabbit:` starts it; `kill` and `start` as a machine that fails and comes back."""
 
@@ -34,7 +26,7 @@ class RabbitMQ:
         programs = [found for each in PROGRAMS if (found := shutil.which(each))]
         assert programs, "There is no rabbitmq-server here. `.ci/rabbitmq` installs Debian's."
         self.program, self.folder = programs[0], folder
-        self.port, between_nodes, names = _free_ports(3)
+        self.port, between_nodes, names = (free_port() for _ in range(3))
         self.url = f"amqp://touchstone:{PASSWORD}@127.0.0.1:{self.port}/touchstone"
         folder.mkdir(parents=True)
         (folder / "advanced.config").write_text(SETTINGS)

@@ -14,8 +14,8 @@ from app.core.db import writing
 from app.core.queue import JobName, enqueue, send_now
 from app.findings import State
 from app.runs.models import RunState
-from tests.browser.conftest import free_port
 from tests.conftest import forget_settings
+from tests.ports import free_port
 from tests.system.installation import Installation
 from tests.system.rabbitmq import PASSWORD, RabbitMQ
 from tests.system.world import KILLED_AT, World, make_world

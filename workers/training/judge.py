@@ -39,6 +39,11 @@ class Judge:
             scores += self.model.score_completions([prompt], [[encoded[i] for i in piece]]).tolist()
         return scores
 
+    def check_room(self, prompts: Sequence[Messages], *, max_completion_tokens: int) -> None:
+        """Refuse, before anything is drawn, what this model could not read to its end."""
+        longest = max(len(encode_prompt(self.tokenizer, messages)) for messages in prompts)
+        self._refuse_too_long(longest + max_completion_tokens)
+
     def _refuse_too_long(self, tokens: int) -> None:
         context = context_of(self.model.body.config)
         if tokens > context:

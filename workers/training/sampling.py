@@ -80,6 +80,9 @@ def sample(
     chosen, context = prompts[: config.prompts], context_of(policy.config)
     encoded = encode_prompts(config, chosen, tokenizer, context=context, prefix=prefix)
     judge = load_judge(reward_model) if reward_model else None
+    if judge:
+        asked = [prompt.messages for prompt in encoded]
+        judge.check_room(asked, max_completion_tokens=config.max_completion_tokens)
     size = max(1, CHUNK_BATCHES * config.batch_size // (config.completions_per_prompt * config.best_of))
     by_length = sorted(encoded, key=lambda prompt: len(prompt.tokens))
     chunks = [by_length[start : start + size] for start in range(0, len(by_length), size)]
@@ -154,7 +157,7 @@ def choose(
     config: SamplingConfig, prompt: Encoded, drawn: Sequence[SampledCompletion], judge: Judge | None
 ) -> list[SampledCompletion]:
     """`best_of` consecutive completions stand for one place: the one of the highest reward gets it."""
-    rewards = judge.rewards(prompt.messages, [each.text for each in drawn]) if judge else None
+    rewards = judge.rewards(prompt.messages, [each.text for each in drawn], cut=True) if judge else None
     kept = []
     for index in range(config.completions_per_prompt):
         place = range(index * config.best_of, (index + 1) * config.best_of)

@@ -1,6 +1,5 @@
 """E-mail to the admins who want it, by a real SMTP server: over TLS, once each, and again until it is taken."""
 
-import socket
 import ssl
 from collections.abc import Iterator
 from datetime import timedelta
@@ -32,6 +31,7 @@ from tests.app.labeling.rows import make_demonstration_batch
 from tests.app.runs.rows import make_running
 from tests.conftest import SignIn, forget_settings
 from tests.factories import make_person
+from tests.ports import free_port
 
 USER, PASSWORD = "touchstone", "a password of the server"
 
@@ -70,9 +70,7 @@ def mailbox(client: object, certificate: Path, monkeypatch: pytest.MonkeyPatch) 
         pair = (getattr(login, "login", b""), getattr(login, "password", b""))
         return AuthResult(success=pair == (USER.encode(), PASSWORD.encode()), handled=False)
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = Controller(kept, hostname="127.0.0.1", port=port, tls_context=context, require_starttls=True,
                         auth_required=True, authenticator=_knows)  # fmt: skip
     server.start()

@@ -1,5 +1,7 @@
 """Best-of-n sampling: what is kept is the best of what was drawn, and nothing else changes what is drawn."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tests.workers.training.tiny_ppo import (
     write_letterless_template,
     write_policy,
 )
+from workers.training.batching import encode_completion, encode_prompt
 from workers.training.judge import load_judge
 from workers.training.loop import CannotTrain
 from workers.training.sampling import SampledCompletion, best_of_curve, sample
@@ -104,3 +107,27 @@ def test_it_says_in_words_what_cannot_work(model: Path, reward_model: Path, tmp_
     judge = load_judge(reward_model)
     with pytest.raises(CannotTrain, match=r"which reads 96 at most\. Lower max_prompt_tokens"):
         judge.rewards([{"role": "user", "content": "1"}], ["far too long " * 20])
+
+
+def read_at_most(reward_model: Path, folder: Path, context: int) -> Path:
+    """That reward model with a context of so many tokens."""
+    shutil.copytree(reward_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": context}))
+    return folder
+
+
+def test_a_reward_model_of_a_smaller_context_is_refused_before_anything_is_drawn_or_reads_what_it_can(
+    model: Path, reward_model: Path, tmp_path: Path
+) -> None:
+    tokenizer = load_judge(reward_model).tokenizer
+    longest = max(len(encode_prompt(tokenizer, prompt.messages)) for prompt in prompts(4))
+    steps = Steps()
+    short = read_at_most(reward_model, tmp_path / "short", longest + 7)
+    with pytest.raises(CannotTrain, match=rf"are {longest + 8} tokens .* which reads {longest + 7} at most"):
+        run(model, tmp_path / "refused", short, on_step=steps)
+    assert not list(steps)
+    enough = read_at_most(reward_model, tmp_path / "enough", longest + 8)
+    completions = run(model, tmp_path / "done", enough, completions_per_prompt=8)
+    assert max(len(encode_completion(tokenizer, c.text)) for c in completions) > 8, "a text of more tokens than drawn"
+    assert all(c.rewards for c in completions)
