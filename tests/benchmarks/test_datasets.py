@@ -16,12 +16,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.prove
 def test_a_few_comparisons_go_out() -> None:
     said = run("exports", "--pairs", "30", "--completions", "3", "--forms", "preference")
     assert said.returncode == 0, said.stderr
     assert "| preference | jsonl | 3 | 30 |" in said.stdout
 
 
+@pytest.mark.prove
 def test_a_few_prompts_come_in() -> None:
     said = run("imports", "--rows", "30")
     assert said.returncode == 0, said.stderr

@@ -22,19 +22,16 @@ from app.webhooks import service as webhooks
 from app.webhooks.models import Webhook
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.browser.axe import serious_faults
+from tests.browser.looks import LOOKS, take
 from tests.factories import make_person, make_prompt
 
 BrowseAs = Callable[[Person], Page]
 
 
-@pytest.fixture(
-    params=[(scheme, width) for scheme in ("light", "dark") for width in (1440, 380)], ids=lambda p: f"{p[0]}-{p[1]}"
-)
+@pytest.fixture(params=LOOKS)
 def looks(page: Page, request: pytest.FixtureRequest) -> None:
     """The page in this colour scheme and width."""
-    scheme, width = request.param
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    page.set_viewport_size({"width": width, "height": 900})
+    take(page, request.param)
 
 
 @pytest.fixture

@@ -12,20 +12,17 @@ from app.projects.models import Project
 from app.prompts.models import Prompt
 from tests.app.labeling.rows import make_demonstration_batch
 from tests.browser.axe import serious_faults
+from tests.browser.looks import LOOKS, take
 from tests.browser.ranking_desk import BrowseAs, Desk, open_items, submitted
 
 LONG = "# Plan\n\nThe **dog** went on, see [this](https://example.org).\n\n```\ncode\n```\n\n" + "And on. " * 200
 TEXTS = [LONG, "Short \u202eone\u202c.", "|a|b|\n|-|-|\n|1|2|", "> quoted\n\n- one\n- two"]
 
 
-@pytest.fixture(
-    params=[(scheme, width) for scheme in ("light", "dark") for width in (1440, 380)], ids=lambda p: f"{p[0]}-{p[1]}"
-)
+@pytest.fixture(params=LOOKS)
 def looks(page: Page, request: pytest.FixtureRequest) -> None:
-    """The page in this colour scheme and width; nothing glides, so that colours are final when they are read."""
-    scheme, width = request.param
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    page.set_viewport_size({"width": width, "height": 900})
+    """The page in this colour scheme and width."""
+    take(page, request.param)
 
 
 def check(page: Page, state: str) -> None:

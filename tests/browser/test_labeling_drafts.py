@@ -54,6 +54,17 @@ def kept_in_browser(page: Page) -> list[dict[str, object]]:
     return [json.loads(each) for each in found]
 
 
+def states_told(page: Page) -> list[str]:
+    """What the page says of the draft from now on, however briefly: the list grows."""
+    said: list[str] = []
+    page.expose_function("heard", lambda words: said.append(words))
+    page.evaluate(
+        "chip => new MutationObserver(() => heard(chip.textContent)).observe(chip, { childList: true })",
+        page.locator(STATE).element_handle(),
+    )
+    return said
+
+
 def rank_all(page: Page) -> None:
     for key in ("a", "1", "b", "2", "c", "3", "d", "3"):
         page.keyboard.press(key)
@@ -158,14 +169,35 @@ def test_the_server_dies_between_click_and_answer(ranking_page: Page) -> None:
             route.continue_()
 
     page.route("**/submit", lose_the_first_answer)
+    said = states_told(page)
     page.keyboard.press("Control+Enter")
-    expect(page.locator(STATE)).to_have_text("Not stored yet · trying again in 1 s")
     expect(page.locator(".receipt")).to_contain_text("You submitted A > B > C = D")
+    assert said[-3:] == ["Submitting…", "Not stored yet · trying again in 1 s", "Submitting…"]
     assert len(calls) == 2
     assert json.loads(calls[0])["submission_key"] == json.loads(calls[1])["submission_key"]
     with reading() as session:
         assert len(session.scalars(select(Ranking)).all()) == 1
         assert len(session.scalars(select(RankingPlace)).all()) == 4
+
+
+def test_no_draft_is_sent_while_the_work_is_handed_in(ranking_page: Page) -> None:
+    """Stored already, it would be refused, and the page would say of stored work that it is not saved."""
+    page = ranking_page
+    drafts: list[str] = []
+    page.on("request", lambda sent: drafts.append(sent.url) if sent.url.endswith("/draft") else None)
+    held: list[Route] = []
+    page.route("**/submit", lambda route: held.append(route))
+    page.clock.install()
+    rank_all(page)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(STATE)).to_have_text("Submitting…")
+    page.clock.run_for(10_000)
+    assert drafts == []
+    expect(page.locator(STATE)).to_have_text("Submitting…")
+    held[0].fulfill(status=409, json={"detail": "This batch is closed."})
+    expect(page.get_by_role("alert")).to_contain_text("This batch is closed.")
+    expect(page.locator(STATE)).to_have_text("Draft saved")
+    assert len(drafts) == 1
 
 
 def test_a_server_that_is_down_is_tried_until_it_stores(ranking_page: Page) -> None:

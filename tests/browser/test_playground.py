@@ -22,6 +22,7 @@ from app.registry.models import Model, ModelKind
 from app.runs import workers
 from tests.app.playground.answering import idle_worker
 from tests.browser.axe import serious_faults
+from tests.browser.looks import LOOKS, Look, take
 from tests.factories import make_model
 from tests.workers.jobs.processes import eventually, running_redis, running_worker
 from tests.workers.tiny import save_base
@@ -159,15 +160,13 @@ def test_a_question_that_is_forgotten_meanwhile_is_said(
     expect(page.get_by_text("These answers are no longer kept.")).to_be_visible()
 
 
-@pytest.mark.parametrize("width", [380, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("look", LOOKS)
 def test_the_page_is_whole_at_both_widths_and_in_both_colours(
     browse_as: BrowseAs, researcher: Person, project: Project, models: list[Model], line_up: redis.Redis,
-    width: int, scheme: str,
+    look: Look,
 ) -> None:  # fmt: skip
     page = browse_as(researcher)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    take(page, look)
     _ask(page, project, "Write a story about a dog and a very long walk. " * 4)
     ask_id = _asked(page)
     assert line.take(line_up, ask_id, worker="box-1")

@@ -14,6 +14,7 @@ from app.projects.models import Project
 from app.quality.models import Exclusion
 from tests.app.quality.rows import make_batch, make_item, rank
 from tests.browser.axe import serious_faults
+from tests.browser.looks import LOOKS, Look, take
 from tests.factories import make_person
 
 BrowseAs = Callable[[Person], Page]
@@ -110,14 +111,12 @@ def test_who_was_signed_out_meanwhile_is_told_so_and_sees_no_sign_in_page_within
     expect(page.get_by_label("Password")).to_have_count(0)
 
 
-@pytest.mark.parametrize("width", [1440, 380])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("look", LOOKS)
 def test_the_pages_are_accessible_and_no_wider_than_the_screen(
-    browse_as: BrowseAs, researcher: Person, hasty: Person, project: Project, width: int, scheme: str
+    browse_as: BrowseAs, researcher: Person, hasty: Person, project: Project, look: Look
 ) -> None:
     page = browse_as(researcher)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    take(page, look)
     with reading() as session:
         item = session.scalars(select(Ranking.item_id)).first()
     start = f"/p/{project.slug}/labeling"
@@ -125,5 +124,5 @@ def test_the_pages_are_accessible_and_no_wider_than_the_screen(
         page.goto(start + address)
         expect(page.locator("h1")).to_have_count(1)
         expect(page.locator(".later")).to_have_count(0)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.documentElement.scrollWidth") <= look[1]
         assert serious_faults(page) == []

@@ -12,15 +12,10 @@ from app.projects.models import Project
 from app.prompts.models import UseCase
 from tests.app.labeling.rows import make_ranking_batch, publish_closed
 from tests.browser.axe import serious_faults
+from tests.browser.looks import LOOKS, Look, take
 from tests.browser.ranking_desk import BrowseAs, Desk, submitted
 
 SAID = "Look for each fact in the prompt."
-LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1440, 380)]
-
-
-def look(page: Page, scheme: str, width: int) -> None:
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-    page.set_viewport_size({"width": width, "height": 900})
 
 
 def is_whole(page: Page, state: str) -> None:
@@ -28,12 +23,12 @@ def is_whole(page: Page, state: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{state}: wider than the window"
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
+@pytest.mark.parametrize("look", LOOKS)
 def test_an_admin_writes_what_is_asked_by_keyboard(
-    browse_as: BrowseAs, admin: Person, project: Project, scheme: str, width: int
+    browse_as: BrowseAs, admin: Person, project: Project, look: Look
 ) -> None:
     page = browse_as(admin)
-    look(page, scheme, width)
+    take(page, look)
     page.goto(f"/p/{project.slug}/rating-schemas/new")
     flag = page.get_by_role("group", name="Flag 2")
     flag.get_by_text("Help text and use cases").focus()
@@ -71,13 +66,13 @@ def test_an_admin_writes_what_is_asked_by_keyboard(
     assert newest.fields["notes"] == ["ranking"]
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_a_labeler_reads_the_help_at_hand_and_by_ear(desk: Desk, project: Project, scheme: str, width: int) -> None:
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_labeler_reads_the_help_at_hand_and_by_ear(desk: Desk, project: Project, look: Look) -> None:
     with writing() as session:
         publish_closed(session, project)
         make_ranking_batch(session, project, use_case=UseCase.closed_qa)
     page = desk()
-    look(page, scheme, width)
+    take(page, look)
     chip = page.get_by_role("checkbox", name="A: States what the text does not say")
     expect(chip).to_have_accessible_description(SAID)
     expect(page.get_by_role("radiogroup", name="Overall quality").first).to_have_accessible_description(
@@ -95,14 +90,14 @@ def test_a_labeler_reads_the_help_at_hand_and_by_ear(desk: Desk, project: Projec
     is_whole(page, "one by one")
 
 
-@pytest.mark.parametrize(("scheme", "width"), LOOKS)
-def test_a_bench_without_notes_works_in_every_way(desk: Desk, project: Project, scheme: str, width: int) -> None:
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_bench_without_notes_works_in_every_way(desk: Desk, project: Project, look: Look) -> None:
     """The board reads, writes, undoes and hands in what stands there, and asks for nothing more."""
     with writing() as session:
         publish_closed(session, project, notes=[])
         make_ranking_batch(session, project, use_case=UseCase.chat, completions=2)
     page = desk()
-    look(page, scheme, width)
+    take(page, look)
     expect(page.get_by_text("Note on")).to_have_count(0)
     expect(page.get_by_role("checkbox", name="A: States what the text does not say")).to_have_count(0)
     for key in ("a", "1", "b", "1"):

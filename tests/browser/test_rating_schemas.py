@@ -14,6 +14,7 @@ from app.projects.models import Project
 from app.projects.pauses import pause
 from tests.app.labeling.rows import make_demonstration_batch, make_ranking_batch
 from tests.browser.axe import serious_faults
+from tests.browser.looks import LOOKS, Look, take
 
 BrowseAs = Callable[[Person], Page]
 
@@ -80,21 +81,17 @@ def test_the_form_works_without_scripts(
     context.close()
 
 
-@pytest.mark.parametrize("width", [1440, 380])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_pages_are_whole(
-    browse_as: BrowseAs, admin: Person, labeler: Person, project: Project, width: int, scheme: str
-) -> None:
+@pytest.mark.parametrize("look", LOOKS)
+def test_the_pages_are_whole(browse_as: BrowseAs, admin: Person, labeler: Person, project: Project, look: Look) -> None:
     with writing() as session:
         projects.publish_rating_schema(session, project, dict(paper_fields()))
         make_ranking_batch(session, project, name="Stories of round 1")
     page = browse_as(admin)
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-    page.set_viewport_size({"width": width, "height": 900})
+    take(page, look)
     for each in ("", "/new", "/2", "/1"):
         page.goto(address(project) + each)
         assert serious_faults(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, each
+        assert page.evaluate("document.documentElement.scrollWidth") <= look[1], each
     page.goto(f"{address(project)}/new")
     page.locator("input[name=flags_label]").first.evaluate("each => each.removeAttribute('required')")
     page.locator("input[name=flags_label]").first.fill("")
@@ -103,16 +100,14 @@ def test_the_pages_are_whole(
     assert serious_faults(page) == []
 
 
-@pytest.mark.parametrize("width", [1440, 380])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("look", LOOKS)
 def test_a_pause_is_told_kindly(
-    browse_as: BrowseAs, admin: Person, labeler: Person, project: Project, width: int, scheme: str
+    browse_as: BrowseAs, admin: Person, labeler: Person, project: Project, look: Look
 ) -> None:
     with writing() as session:
         make_demonstration_batch(session, project)
     page = browse_as(labeler)
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-    page.set_viewport_size({"width": width, "height": 900})
+    take(page, look)
     page.goto(f"/p/{project.slug}/desk")
     page.locator("#answer").fill("Once upon a time")
     expect(page.locator("#draft-state")).to_contain_text("saved")
@@ -126,7 +121,7 @@ def test_a_pause_is_told_kindly(
     expect(page.locator("main")).to_contain_text(admin.email)
     expect(page.locator(".receipt").first).to_contain_text("You submitted")
     assert serious_faults(page) == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= look[1]
     page = browse_as(admin)
     page.goto(f"/p/{project.slug}/labeling/labelers/{labeler.id}")
     expect(page.locator("#pause")).to_contain_text("Let us talk about flags.")

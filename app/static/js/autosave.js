@@ -8,10 +8,12 @@ const RETRY = 5_000;
 
 export class Autosave {
   constructor({ api, assignment, read, show }) {
-    Object.assign(this, { api, read, show, store: `touchstone:draft:${assignment}` });
+    Object.assign(this, { api, read, store: `touchstone:draft:${assignment}` });
+    this.show = (...state) => { if (!this.isHeld) show(...state); };
     this.changes = 0; // counted, so that a save that was overtaken doesn't call a later change saved
     this.saved = 0;
     this.isSaving = false;
+    this.isHeld = false;
     window.addEventListener("beforeunload", (event) => { if (this.isUnsaved() && !this.isDone) event.preventDefault(); });
     window.addEventListener("online", () => this.saveNow());
     window.addEventListener("offline", () => { if (this.isUnsaved()) this.show("offline"); });
@@ -34,6 +36,7 @@ export class Autosave {
   changed() {
     this.changes += 1;
     this.keep();
+    if (this.isHeld) return;
     this.show(navigator.onLine ? "unsaved" : "offline");
     this.firstUnsaved ??= Date.now();
     clearTimeout(this.timer);
@@ -58,7 +61,7 @@ export class Autosave {
 
   async saveNow(options = {}) {
     clearTimeout(this.timer);
-    if (this.isSaving || this.isDone || !this.isUnsaved()) return;
+    if (this.isSaving || this.isDone || this.isHeld || !this.isUnsaved()) return;
     if (!this.api) { // a correction has no draft on the server: what counts there is what was submitted
       this.show("kept-here");
       return;
@@ -89,6 +92,19 @@ export class Autosave {
       this.show(answer.status === 401 ? "signed-out" : "refused", answer.body);
       if (answer.status === 401) this.timer = setTimeout(() => this.saveNow(), RETRY); // signed in again in another tab
     }
+  }
+
+  /* While the work is handed in: a draft of what is stored already would be refused, and say that it is not saved. */
+  hold() {
+    this.isHeld = true;
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.keep();
+  }
+
+  release() {
+    this.isHeld = false;
+    this.saveNow();
   }
 
   done() {

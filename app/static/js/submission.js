@@ -21,7 +21,7 @@ export class Submission {
     this.attempt = 0;
     this.button.disabled = true;
     this.problem.hidden = true;
-    this.autosave.keep();
+    this.autosave.hold();
     // Frozen at the click: what is retried is what was handed in.
     this.body = { ...this.read(), submission_key: this.form.elements.submission_key.value };
     this.tryNow();
@@ -60,6 +60,7 @@ export class Submission {
     this.isUnderWay = false;
     this.button.disabled = false;
     this.say(this.autosave.isUnsaved() ? "unsaved" : "saved");
+    this.autosave.release();
     if (status === 401) this.signIn(() => this.start());
     if (status === 401) this.tell("You are signed out, so this is not stored yet. ", "Sign in again, and it is handed in.");
     else this.tell(`${body.detail ?? "That was refused."} `, body.mend);

@@ -252,6 +252,7 @@ def _has_worker(queue: str) -> bool:
         return any(worker.queue == queue for worker in workers.live_workers(session))
 
 
+@pytest.mark.prove  # a worker that loads torch three times
 def test_a_real_worker_is_stopped_asked_again_and_killed(
     world: World, second: Model, client: redis.Redis, installation: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

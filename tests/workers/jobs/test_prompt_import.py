@@ -28,6 +28,7 @@ def read(import_id: uuid.UUID) -> PromptImport:
         return session.get_one(PromptImport, import_id)
 
 
+@pytest.mark.prove  # half a minute of dying
 def test_a_worker_that_is_killed_again_and_again_loses_nothing_and_takes_nothing_twice(
     installation: Settings, project: Project, admin: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,7 @@ def test_demonstrations_become_an_sft_model(world: World) -> None:
     assert not any(get_artefacts().working_folder(f"checkpoints/{run.id}").iterdir())
 
 
+@pytest.mark.prove  # tests/browser goes the whole way with real workers
 def test_the_whole_loop_from_demonstrations_to_a_policys_completions(world: World) -> None:
     sft = _made_by(_work(world.ask_for(RunKind.sft)))
     sampled = _work(world.ask_for(RunKind.sampling, parts={"model": str(sft.id)}))
@@ -175,6 +176,7 @@ def test_a_cross_validation_leaves_its_table_and_no_model(world: World) -> None:
     assert not any(get_artefacts().working_folder(f"checkpoints/{run.id}").iterdir())
 
 
+@pytest.mark.prove  # test_killed asks the same of the trainer
 def test_a_cross_validation_handed_on_ends_with_the_same_table(world: World) -> None:
     _ranked(world, labelers=3)
     whole, torn = world.ask_for(RunKind.cross_validation), world.ask_for(RunKind.cross_validation)

@@ -121,6 +121,7 @@ def _hand_on() -> bool:
         return sweep(session).abandoned == 1
 
 
+@pytest.mark.prove  # three starts of two processes
 def test_a_stop_reaches_all_processes_and_the_run_goes_on_from_there(world: World) -> None:
     run_id = world.ask_for(RunKind.sft, **LONG).id
     pulse = Pulse()

@@ -90,6 +90,7 @@ def test_a_worker_told_to_end_gives_its_run_back_and_leaves_the_list(world: Worl
     assert _weights(run_id) == expected
 
 
+@pytest.mark.prove  # tests/system kills Redis under a run, and loses a message
 def test_a_worker_outlives_its_redis(world: World, installation: Settings) -> None:
     with running_worker(installation) as worker:
         with running_redis(installation) as server:
@@ -117,6 +118,7 @@ def _nudge_again() -> bool:
         return sweep(session).nudged == 1
 
 
+@pytest.mark.prove  # test_run asks the same of the job
 def test_an_admins_stop_reaches_the_worker(world: World, installation: Settings) -> None:
     with running_redis(installation), running_worker(installation):
         run_id = world.ask_for(RunKind.sft, epochs=500).id

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.train
 REPOSITORY = Path(__file__).parents[3]
 CLOSE = 1e-5
 RESUMED = ("sft", "reward-model", "ppo", "sft-sharded", "reward-model-sharded")
+QUICK = ("sft-sharded", "reward-model", "ppo", "dpo")  # what `make test` trains: each way of sharing the work once
 OF_TIME = ("per_second",)  # figures that tell how fast the machine was
 
 
@@ -36,19 +37,26 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(models: Path) -> Path:
-    """Every run in one process."""
+def names(request: pytest.FixtureRequest) -> list[str]:
+    """The runs that the chosen tests ask for."""
+    asked = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
+    return [name for name in together.RUNS if name in asked]
+
+
+@pytest.fixture(scope="module")
+def alone(models: Path, names: list[str]) -> Path:
+    """Each run in one process."""
     folder = models.parent / "alone"
     folder.mkdir()
-    for name in together.RUNS:
+    for name in names:
         together.run(name, models, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def by_two(models: Path) -> Path:
-    """Every run in two processes."""
-    torchrun(models, models.parent / "two", *together.RUNS)
+def by_two(models: Path, names: list[str]) -> Path:
+    """Each run in two processes."""
+    torchrun(models, models.parent / "two", *names)
     return models.parent / "two"
 
 
@@ -73,7 +81,9 @@ def assert_close(ours: Path, theirs: Path, name: str) -> None:
     assert {key: value for key, value in differences.items() if value > CLOSE} == {}
 
 
-@pytest.mark.parametrize("name", together.RUNS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.prove) for name in together.RUNS]
+)
 def test_two_processes_train_what_one_trains(alone: Path, by_two: Path, name: str) -> None:
     assert_same(by_two, alone, name)
 
