@@ -158,10 +158,8 @@ def test_workers_that_race_for_the_line_take_each_run_once(engine: Engine) -> No
     assert sorted(map(str, got)) == sorted([*map(str, wanted), "None", "None"])
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # writers of SQLite take turns
 def test_a_run_that_another_holds_at_this_moment_is_passed_over(engine: Engine) -> None:
-    """PostgreSQL alone: writers of SQLite take turns."""
-    if engine.dialect.name != "postgresql":
-        pytest.skip("writers of SQLite take turns")
     with writing(engine) as session:
         project = make_project(session)
         first, second = (make_run(session, project).id for _ in range(2))
